@@ -1,0 +1,40 @@
+# make demo [IMAGES=folder]   the real job on a gallery (or on your pictures), against an embedded Cytomine -> out/demo/
+# make test                   formatting, types, import rules, tests
+# make bench                  the figures in the README and the CHANGELOG
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+IMAGES ?=
+
+.PHONY: demo test lint bench lock
+demo: $(VENV)/runtime
+	$(BIN)/python -m annotator demo --out out/demo $(if $(IMAGES),--images "$(IMAGES)")
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+lint: $(VENV)/development
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/development
+	$(BIN)/python -m benchmarks
+
+# Exact versions with checksums. Run after changing pyproject.toml.
+lock: $(VENV)/development
+	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -c requirements.lock --extra dev -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -c requirements.lock --extra gpu -o requirements-gpu.lock
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/runtime: requirements.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	touch $@
+
+$(VENV)/development: requirements-dev.lock | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@ $(VENV)/runtime

@@ -1,0 +1,1 @@
+"""A small Cytomine-compatible server (OFF32 dialect) and the demo gallery."""

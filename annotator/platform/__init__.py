@@ -1,0 +1,1 @@
+"""The only code that knows Cytomine: connection, images, terms, annotations, models, files."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from shapely import affinity
 from shapely.geometry import Polygon
 
 
@@ -41,6 +42,11 @@ class Detections:
         chosen = np.arange(len(self))[index]
         outlines = tuple(self.outlines[i] for i in chosen) if self.outlines else ()
         return Detections(self.boxes[chosen], self.labels[chosen], self.scores[chosen], outlines)
+
+    def scaled(self, x: float, y: float) -> Detections:
+        """The same detections in the frame of a picture that is ``x`` times as wide and ``y`` times as high."""
+        outlines = tuple(affinity.scale(outline, x, y, origin=(0, 0)) for outline in self.outlines)
+        return Detections(self.boxes * [x, y, x, y], self.labels, self.scores, outlines)
 
     @classmethod
     def none(cls) -> Detections:

@@ -1,0 +1,105 @@
+"""Find the instruments in one picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from shapely import affinity
+
+from annotator.detection import extent, pyramid, windows
+from annotator.detection.detections import Detections
+from annotator.detection.suppression import suppress
+from annotator.models.backbones import BACKBONES, STRIDE
+from annotator.models.bundle import Model
+
+SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection over union) show one instrument
+OTHER_LABEL_SAME_PLACE = 0.5  # the same for windows of two labels
+SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments
+PART_OF = 0.8  # an instrument of which more than this lies inside a better one of the same label is a part of it
+
+
+def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
+    """One pass of the network over each level of the picture's pyramid.
+
+    Args:
+        model: the model.
+        image: (h, w, 3) uint8 RGB.
+
+    Returns:
+        The levels, smallest first, their logits divided by the model's temperature.
+    """
+    height, width = image.shape[:2]
+    colour = BACKBONES[model.configuration.backbone].preprocessing.grey
+    levels = []
+    for level_width, level_height in pyramid.level_sizes(width, height):
+        picture = pyramid.pad(pyramid.resize(image, level_width, level_height), STRIDE, colour)
+        logits = model.network.predict_on_batch(picture[None])[0]
+        levels.append(windows.Level(logits / model.configuration.temperature, level_width, level_height))
+    return levels
+
+
+def locate(model: Model, levels: list[windows.Level], width: int, height: int, threshold: float) -> Detections:
+    """Turn the network's answers into detections.
+
+    Args:
+        model: the model that answered.
+        levels: what `scan` gave.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+        threshold: least score.
+
+    Returns:
+        Detections in pixels of the picture, best first.
+    """
+    class_labels = np.array(model.configuration.class_labels)
+    evidences = [windows.evidence(level.logits, class_labels) for level in levels]
+    found = windows.score_windows(levels, evidences, class_labels)
+    labels = found.probabilities.argmax(axis=1)
+    scores = found.probabilities.sum(axis=1)
+    chosen = np.flatnonzero(scores >= threshold)
+    kept = chosen[
+        suppress(
+            found.boxes[chosen],
+            labels[chosen],
+            scores[chosen],
+            same_label=SAME_PLACE,
+            other_label=OTHER_LABEL_SAME_PLACE,
+            most=len(chosen),
+        )
+    ]
+    if not len(kept):
+        return Detections.none()
+    evidence_map = extent.average_evidence(levels, evidences, width, height)
+    outlines = [
+        affinity.scale(extent.outline(evidence_map, found.boxes[window]), width, height, origin=(0, 0))
+        for window in kept
+    ]
+    boxes = np.array([outline.bounds for outline in outlines])
+    best = suppress(
+        boxes,
+        labels[kept],
+        scores[kept],
+        same_label=SAME_INSTRUMENT,
+        other_label=OTHER_LABEL_SAME_PLACE,
+        inside=PART_OF,
+        most=len(kept),
+    )
+    return Detections(boxes, labels[kept], scores[kept], tuple(outlines))[best]
+
+
+def detect(model: Model, image: np.ndarray, threshold: float, max_detections: int) -> Detections:
+    """Find the instruments in one picture.
+
+    Args:
+        model: the model.
+        image: (h, w, 3) uint8 RGB; what it has beyond `pyramid.SCAN_SIDE` pixels on its longest side is not used.
+        threshold: least score of a detection, in [0, 1].
+        max_detections: how many to keep at the most, the best ones.
+
+    Returns:
+        Detections in pixels of ``image``, best first.
+
+    Example:
+        >>> detect(builtin.load(), np.asarray(Image.open("lute_player.jpg").convert("RGB")), 0.3, 100)
+    """
+    height, width = image.shape[:2]
+    return locate(model, scan(model, image), width, height, threshold)[:max_detections]

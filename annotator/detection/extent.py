@@ -1,0 +1,94 @@
+"""From a window that shows an instrument to the extent of the instrument.
+
+A window says that an instrument is here, not how far it reaches: the best one is often a part of it. The evidence map
+says which cells speak for it. So the evidence of all levels is averaged into one map, and around each window the map is
+cut in two by Otsu's threshold (Otsu 1979), the one that splits its values into the two most compact groups; the piece
+that holds the window's strongest cell is the instrument. No box was needed to learn this (compare class activation
+maps, Zhou et al. 2016).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from contourpy import FillType, contour_generator
+from PIL import Image
+from shapely.geometry import Point, Polygon
+
+from annotator.detection.windows import Level
+from annotator.models.backbones import STRIDE
+
+MAP_SIDE = 96  # cells of the averaged evidence map along the picture's longest side
+MARGIN = 0.6  # share of a window's width and height that is looked at on each side of it
+
+
+def average_evidence(levels: list[Level], evidences: list[np.ndarray], width: int, height: int) -> np.ndarray:
+    """The mean evidence of any instrument over all levels, on one grid that covers the picture exactly.
+
+    Args:
+        levels: the pyramid.
+        evidences: for each level (rows, columns, labels) log-odds.
+        width: of the picture, any unit.
+        height: of the picture, the same unit.
+
+    Returns:
+        (rows, columns) float32 log-odds, MAP_SIDE cells along the longest side.
+    """
+    longest = max(width, height)
+    columns, rows = (max(2, round(MAP_SIDE * side / longest)) for side in (width, height))
+    total = np.zeros((rows, columns), np.float32)
+    for level, values in zip(levels, evidences, strict=True):
+        any_instrument = Image.fromarray(np.logaddexp.reduce(values, axis=-1).astype(np.float32))
+        covered = (0, 0, level.width / STRIDE, level.height / STRIDE)  # the rest is padding
+        total += np.asarray(any_instrument.resize((columns, rows), Image.Resampling.BILINEAR, box=covered))
+    return total / len(levels)
+
+
+def otsu_threshold(values: np.ndarray) -> float:
+    """The value that splits ``values`` into two groups with the largest variance between them (Otsu 1979).
+
+    Values at or above it are the upper group. One value, or equal values, give that value.
+    """
+    ordered = np.sort(values, axis=None)
+    if ordered[0] == ordered[-1]:
+        return float(ordered[0])
+    lower = np.arange(1, len(ordered))
+    sums = np.cumsum(ordered, dtype=np.float64)
+    difference = sums[:-1] / lower - (sums[-1] - sums[:-1]) / (len(ordered) - lower)
+    return float(ordered[1 + np.argmax(lower * (len(ordered) - lower) * difference**2)])
+
+
+def outline(evidence_map: np.ndarray, box: np.ndarray) -> Polygon:
+    """The extent of the instrument that a window shows.
+
+    Args:
+        evidence_map: (rows, columns) log-odds that cover the picture.
+        box: (4,) the window, as shares of the picture's width and height.
+
+    Returns:
+        A polygon without holes, as shares of the picture's width and height, inside [0, 1].
+    """
+    rows, columns = evidence_map.shape
+    size = np.array([columns, rows, columns, rows])
+    width, height = box[2:] - box[:2]
+    around = np.clip(box + np.array([-width, -height, width, height]) * MARGIN, 0, 1) * size
+    x0, y0 = np.floor(around[:2]).astype(int)
+    x1, y1 = np.ceil(around[2:]).astype(int)
+    region = evidence_map[y0:y1, x0:x1]
+
+    inner = box * size - [x0, y0, x0, y0]
+    left, top = np.floor(inner[:2]).astype(int)
+    right, bottom = np.maximum(np.ceil(inner[2:]).astype(int), [left + 1, top + 1])
+    peak = np.unravel_index(np.argmax(region[top:bottom, left:right]), region[top:bottom, left:right].shape)
+    peak_y, peak_x = int(peak[0]) + top, int(peak[1]) + left
+
+    # A frame of low values closes the contour at the region's border; cell (0, 0) of the frame has its centre at -0.5.
+    threshold = min(otsu_threshold(region), float(region[peak_y, peak_x]))
+    low = threshold - max(1e-3, float(np.ptp(region)))
+    framed = np.pad(np.maximum(region, low), 1, constant_values=low)
+    lines = contour_generator(z=framed, fill_type=FillType.OuterOffset).filled(threshold - 1e-6, np.inf)
+    centre = Point(peak_x + 1, peak_y + 1)
+    pieces = [Polygon(points[offsets[0] : offsets[1]]) for points, offsets in zip(*lines, strict=True)]
+    piece = min(pieces, key=centre.distance)
+    corners = np.asarray(piece.exterior.coords) - 0.5 + [x0, y0]
+    shares = np.clip(corners / [columns, rows], 0, 1)
+    return Polygon(shares)

@@ -1,0 +1,128 @@
+"""Sliding windows on a dense map of logits.
+
+The head is linear, so the logits of a window are the mean of the logits of its cells, and an integral image gives that
+mean for any window in four look-ups. First every window is judged by its mean *evidence*, a cheap stand-in with one
+number a label; the best few are then scored exactly, with the softmax of their mean logits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp, softmax
+
+from annotator.models.backbones import STRIDE
+
+# Height and width in cells of STRIDE pixels: squares of 5, 7 and 10 cells and about 1:2 and 1:3 of the same area.
+SHAPES = ((5, 5), (3, 7), (7, 3), (7, 7), (5, 9), (9, 5), (4, 12), (12, 4), (10, 10), (6, 14), (14, 6))
+CANDIDATES = 2000  # windows of one picture that are scored exactly
+
+
+@dataclass(frozen=True)
+class Level:
+    """What the network said about one level of the pyramid.
+
+    Attributes:
+        logits: (rows, columns, classes) float32, divided by the temperature; a cell stands for STRIDE x STRIDE pixels.
+        width: pixels of the level's picture, without its padding.
+        height: the same.
+    """
+
+    logits: np.ndarray
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Scored windows of one picture.
+
+    Attributes:
+        boxes: (n, 4) x0, y0, x1, y1 as shares of the picture's width and height, in [0, 1].
+        probabilities: (n, labels) of each label; what is missing to 1 is "no instrument".
+    """
+
+    boxes: np.ndarray
+    probabilities: np.ndarray
+
+
+def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """Log-odds of each label against all classes without an instrument, cell by cell.
+
+    Args:
+        logits: (..., classes).
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
+
+    Returns:
+        (..., labels) log(sum of exp over the label's classes) - log(sum of exp over the classes labelled -1).
+    """
+    nothing = logsumexp(logits[..., class_labels == -1], axis=-1)
+    labels = [logsumexp(logits[..., class_labels == label], axis=-1) for label in range(class_labels.max() + 1)]
+    return np.stack(labels, axis=-1) - nothing[..., None]
+
+
+def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """Softmax over classes (n, classes), summed by label: (n, labels)."""
+    probabilities = softmax(logits, axis=-1)
+    return np.stack(
+        [probabilities[:, class_labels == label].sum(axis=-1) for label in range(class_labels.max() + 1)], axis=-1
+    )
+
+
+def integral_image(values: np.ndarray) -> np.ndarray:
+    """Sums over all rectangles that start at the origin: (rows, columns, k) to (rows + 1, columns + 1, k)."""
+    sums = np.zeros((values.shape[0] + 1, values.shape[1] + 1, *values.shape[2:]), np.float64)
+    np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:, 1:])
+    np.cumsum(sums[1:, 1:], axis=1, out=sums[1:, 1:])
+    return sums
+
+
+def window_cells(rows: int, columns: int) -> np.ndarray:
+    """All windows on a map of that size, as cells x0, y0, x1, y1: (n, 4) int64.
+
+    A shape that is too tall or too wide is cut to the map; shapes that become equal by that count once.
+    """
+    shapes = dict.fromkeys((min(height, rows), min(width, columns)) for height, width in SHAPES)
+    windows = []
+    for height, width in shapes:
+        top, left = np.mgrid[: rows - height + 1, : columns - width + 1].reshape(2, -1)
+        windows.append(np.stack([left, top, left + width, top + height], axis=1))
+    return np.concatenate(windows)
+
+
+def window_means(integral: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """Mean over each window's cells: (n, k), from an integral image and (n, 4) windows."""
+    x0, y0, x1, y1 = cells.T
+    sums = integral[y1, x1] - integral[y0, x1] - integral[y1, x0] + integral[y0, x0]
+    return sums / ((x1 - x0) * (y1 - y0))[:, None]
+
+
+def score_windows(levels: list[Level], evidences: list[np.ndarray], class_labels: np.ndarray) -> Windows:
+    """Score the windows of one picture that show the most evidence of any instrument.
+
+    Args:
+        levels: the pyramid.
+        evidences: for each level what `evidence` gives.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
+
+    Returns:
+        At most CANDIDATES windows, in no particular order.
+    """
+    cells = [window_cells(*level.logits.shape[:2]) for level in levels]
+    strengths = [
+        window_means(integral_image(values), windows).max(axis=1)
+        for values, windows in zip(evidences, cells, strict=True)
+    ]
+    every_strength = np.concatenate(strengths)
+    least = np.partition(every_strength, -CANDIDATES)[-CANDIDATES] if len(every_strength) > CANDIDATES else -np.inf
+
+    boxes, probabilities = [], []
+    for level, windows, strength in zip(levels, cells, strengths, strict=True):
+        chosen = windows[strength >= least]
+        if len(chosen):
+            means = window_means(integral_image(level.logits), chosen)
+            probabilities.append(label_probabilities(means, class_labels))
+            pixels = np.array([level.width, level.height, level.width, level.height])
+            boxes.append(np.minimum(chosen * STRIDE / pixels, 1.0))
+    return Windows(np.concatenate(boxes), np.concatenate(probabilities))

@@ -1,0 +1,65 @@
+"""The backbones a model can stand on: pixels in, feature map of stride 32 out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from annotator.models import efficientnet_lite0
+from annotator.models.preprocessing import CAFFE, EFFICIENTNET_LITE, Preprocessing
+
+STRIDE = 32  # pixels of the scanned picture between neighbouring cells of every backbone's last feature map
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A fully convolutional network.
+
+    Attributes:
+        preprocessing: what its input must be.
+        build: (n, h, w, 3) preprocessed input to the last feature map, (n, h/32, w/32, channels).
+    """
+
+    preprocessing: Preprocessing
+    build: Callable[[keras.KerasTensor], keras.KerasTensor]
+
+
+def _application(builder: Callable[..., keras.Model]) -> Backbone:
+    def build(tensor: keras.KerasTensor) -> keras.KerasTensor:
+        return builder(include_top=False, weights=None, input_tensor=tensor).output
+
+    return Backbone(CAFFE, build)
+
+
+BACKBONES: dict[str, Backbone] = {
+    "efficientnet-lite0": Backbone(EFFICIENTNET_LITE, efficientnet_lite0.build),
+    "resnet50": _application(keras.applications.ResNet50),
+    "vgg19": _application(keras.applications.VGG19),
+}
+
+
+def build_network(backbone: str, classes: int) -> keras.Model:
+    """A dense classifier with random weights: each cell of the feature map gets the logits of its surroundings.
+
+    Averaging the logits over a window's cells gives the logits of the averaged features, because the head is linear:
+    so one pass over a picture scores every window (fully convolutional network, Long et al. 2015).
+
+    Args:
+        backbone: a key of `BACKBONES`.
+        classes: outputs of the linear head.
+
+    Returns:
+        A network from RGB pixels, (n, h, w, 3) uint8 with h and w multiples of 32, to logits (n, h/32, w/32, classes).
+
+    Example:
+        >>> build_network("efficientnet-lite0", classes=3).output_shape
+        (None, None, None, 3)
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"unknown backbone {backbone!r}, known are {', '.join(BACKBONES)}")
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
+    features = BACKBONES[backbone].build(BACKBONES[backbone].preprocessing(ops.cast(pixels, keras.config.floatx())))
+    return keras.Model(pixels, keras.layers.Dense(classes, name="head")(features), name=backbone.replace("-", "_"))

@@ -1,0 +1,191 @@
+"""A model and its bundle: one folder, or the same zipped, from which nothing is ever executed.
+
+A bundle holds two files: ``model.json`` (what the numbers mean) and ``weights.safetensors`` (the numbers).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models.backbones import BACKBONES, build_network
+
+FORMAT = 1  # raised when an older program could misread a bundle
+CONFIGURATION, WEIGHTS = "model.json", "weights.safetensors"
+MAXIMUM_BYTES = {CONFIGURATION: 4 << 20, WEIGHTS: 1 << 30}
+
+
+@dataclass(frozen=True)
+class Label:
+    """Something a model can name.
+
+    Attributes:
+        name: for people, English, singular.
+        mimo_id: the instrument in the MIMO thesaurus, None for a term that MIMO does not have.
+    """
+
+    name: str
+    mimo_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """What a model's numbers mean.
+
+    Attributes:
+        name: of the model, for people.
+        backbone: a key of `BACKBONES`.
+        labels: what detections are called.
+        class_labels: for each output of the head the position of its label, -1 for "no instrument".
+        temperature: logits are divided by it before the softmax (Guo et al. 2017).
+        threshold: the score from which a detection is shown, unless the user says otherwise.
+        lineage: what the model was made from, newest stage last.
+        metrics: what was measured, by name.
+    """
+
+    name: str
+    backbone: str
+    labels: tuple[Label, ...]
+    class_labels: tuple[int, ...]
+    temperature: float
+    threshold: float
+    lineage: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.backbone not in BACKBONES:
+            raise ValueError(f"unknown backbone {self.backbone!r}, known are {', '.join(BACKBONES)}")
+        if not self.labels or not self.class_labels:
+            raise ValueError("a model needs at least one label and one class")
+        if set(self.class_labels) - {-1} != set(range(len(self.labels))):
+            raise ValueError(f"class_labels must name each of the {len(self.labels)} labels, or -1")
+        if -1 not in self.class_labels:
+            raise ValueError('a model needs a class for "no instrument" (-1 in class_labels)')
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network that scores windows, and what its numbers mean.
+
+    Attributes:
+        configuration: labels, temperature, threshold, lineage.
+        network: RGB pixels (n, h, w, 3) uint8, h and w multiples of 32, to logits (n, h/32, w/32, classes).
+        version: short digest of configuration and weights, written beside every annotation.
+    """
+
+    configuration: Configuration
+    network: keras.Model
+    version: str
+
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        return self.configuration.name
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """What detections are called."""
+        return self.configuration.labels
+
+    @property
+    def threshold(self) -> float:
+        """The score from which a detection is shown by default."""
+        return self.configuration.threshold
+
+
+def version_of(configuration: Configuration, weights_sha256: str) -> str:
+    """Twelve hexadecimal digits that change with the configuration or the weights."""
+    text = json.dumps(asdict(configuration), sort_keys=True) + weights_sha256
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def save(model: Model, path: Path) -> None:
+    """Write a bundle: a zip if ``path`` ends in .zip, else a folder, made when it is missing."""
+    contents = {
+        CONFIGURATION: json.dumps({"format": FORMAT} | asdict(model.configuration), indent=1).encode(),
+        WEIGHTS: safetensors.numpy.save({weight.path: np.asarray(weight) for weight in model.network.weights}),
+    }
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in contents.items():
+                archive.writestr(name, content)
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        (path / name).write_bytes(content)
+
+
+def load(path: Path) -> Model:
+    """Read a bundle, folder or zip, and build its network.
+
+    Raises:
+        AnnotatorError: (BAD_MODEL) the bundle is missing, damaged, too big, or of another format.
+    """
+    try:
+        contents = _read_zip(path) if path.is_file() else _read_folder(path)
+        configuration = _parse(contents[CONFIGURATION])
+        network = build_network(configuration.backbone, len(configuration.class_labels))
+        _assign(network, safetensors.numpy.load(contents[WEIGHTS]))
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+        raise AnnotatorError(
+            f"The model {path.name!r} cannot be used: {error}. Train it again or name another training job.",
+            ExitCode.BAD_MODEL,
+        ) from error
+    return Model(configuration, network, version_of(configuration, hashlib.sha256(contents[WEIGHTS]).hexdigest()))
+
+
+def _read_folder(path: Path) -> dict[str, bytes]:
+    for name, limit in MAXIMUM_BYTES.items():
+        if (path / name).stat().st_size > limit:
+            raise ValueError(f"{name} is larger than {limit} bytes")
+    return {name: (path / name).read_bytes() for name in MAXIMUM_BYTES}
+
+
+def _read_zip(path: Path) -> dict[str, bytes]:
+    # Nothing is extracted to disk, so a name with ".." in it has nowhere to go; such a bundle is refused all the same.
+    with zipfile.ZipFile(path) as archive:
+        if sorted(archive.namelist()) != sorted(MAXIMUM_BYTES):
+            raise ValueError(f"it must hold {' and '.join(MAXIMUM_BYTES)}, it holds {archive.namelist()[:5]}")
+        contents = {}
+        for name, limit in MAXIMUM_BYTES.items():
+            with archive.open(name) as file:
+                contents[name] = file.read(limit + 1)
+            if len(contents[name]) > limit:
+                raise ValueError(f"{name} is larger than {limit} bytes")
+    return contents
+
+
+def _parse(content: bytes) -> Configuration:
+    values: dict[str, Any] = json.loads(content)
+    found = values.pop("format", None)
+    if found != FORMAT:
+        raise ValueError(f"it has format {found}, this program reads format {FORMAT}")
+    values["labels"] = tuple(Label(str(label["name"]), label["mimo_id"]) for label in values["labels"])
+    values["class_labels"] = tuple(int(position) for position in values["class_labels"])
+    values["lineage"] = tuple(values["lineage"])
+    return Configuration(**values)
+
+
+def _assign(network: keras.Model, weights: dict[str, np.ndarray]) -> None:
+    wanted = {weight.path: weight for weight in network.weights}
+    if wanted.keys() != weights.keys():
+        raise ValueError(f"its weights are not those of the network: {sorted(wanted.keys() ^ weights.keys())[:3]}")
+    for path, weight in wanted.items():
+        values = weights[path]
+        if values.shape != tuple(weight.shape) or not np.isfinite(values).all():
+            raise ValueError(f"its weight {path} has shape {values.shape} or is not finite, wanted {weight.shape}")
+        weight.assign(values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from annotator.models import efficientnet_lite0
 from annotator.models.backbones import build_network
 from annotator.models.bundle import Configuration, Label, Model, version_of
-from annotator.vocabulary import vocabulary
+from annotator.vocabulary import imagenet_instruments
 
 NAME = "imagenet-efficientnet-lite0"
 # See README, "How the default threshold was chosen".
@@ -15,8 +15,8 @@ THRESHOLD = 0.35
 def load() -> Model:
     """The built-in model: ImageNet's classes of instruments summed into our labels, all others "no instrument"."""
     labels, class_labels = [], [-1] * 1000
-    for instrument, classes in vocabulary.imagenet_instruments():
-        for position in classes:
+    for instrument in imagenet_instruments():
+        for position in instrument.imagenet_classes:
             class_labels[position] = len(labels)
         labels.append(Label(instrument.name, instrument.mimo_id))
     configuration = Configuration(

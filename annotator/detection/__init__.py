@@ -1,4 +1,4 @@
-"""From an RGB array to detections: pyramid, dense scoring, windows, extent, suppression. Pure arrays in, `Detections` out."""
+"""From an RGB array to detections: pyramid, dense scoring, windows, extent, suppression."""
 
 from annotator.detection.detections import Detections
 from annotator.detection.detector import detect

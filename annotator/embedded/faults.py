@@ -1,0 +1,86 @@
+"""Failures on demand, so that tests can see what a job makes of them.
+
+A rule says which requests fail, how often and how. Rules are tried in the order in which they were set.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response
+
+KINDS = (
+    "status",  # answer with that status, do nothing
+    "html",  # answer 200 with a page
+    "redirect",  # answer 301 to https
+    "hang",  # answer after that many seconds
+    "close",  # drop the connection, do nothing
+    "truncate",  # send half of the answer
+    "partial",  # of a bulk upload store the first half only (206)
+    "lost_answer",  # do the work, then answer 504
+)
+
+
+@dataclass
+class Rule:
+    """A failure to come: ``kind`` (one of KINDS) with its ``value``, for the next ``times`` requests that match."""
+
+    path: str
+    method: str
+    kind: str
+    value: int = 0
+    times: int = 1
+
+
+class Faults:
+    """The rules of one server, and the place where they are applied."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+
+    def set(self, rules: Iterable[dict[str, Any]]) -> None:
+        """Replace all rules."""
+        new = [Rule(**rule) for rule in rules]
+        for rule in new:
+            if rule.kind not in KINDS:
+                raise ValueError(f"unknown fault {rule.kind!r}, known are {', '.join(KINDS)}")
+        with self._lock:
+            self._rules = new
+
+    def take(self, method: str, path: str) -> Rule | None:
+        """The rule for a request, used up by one, or None."""
+        with self._lock:
+            for rule in self._rules:
+                if rule.times > 0 and rule.method == method and re.search(rule.path, path):
+                    rule.times -= 1
+                    return rule
+        return None
+
+
+def broken(rule: Rule, answer: Callable[[], Response]) -> Response:
+    """What the server says instead of ``answer()``."""
+    if rule.kind == "status":
+        return Response("It was not to be.", rule.value, content_type="text/plain")
+    if rule.kind == "html":
+        return Response("<html><body>Welcome!</body></html>", 200, content_type="text/html")
+    if rule.kind == "redirect":
+        return Response("", 301, headers={"Location": "https://elsewhere.invalid/"})
+    if rule.kind == "close":
+        return Response([b""], 200, headers={"Content-Length": "9"})
+    if rule.kind == "hang":
+        time.sleep(rule.value)
+        return answer()
+    response = answer()
+    if rule.kind == "lost_answer":
+        return Response("", 504)
+    if rule.kind == "truncate":
+        content = response.get_data()
+        headers = dict(response.headers) | {"Content-Length": str(len(content))}
+        return Response([content[: len(content) // 2]], response.status_code, headers=headers)
+    return response

@@ -1,0 +1,86 @@
+"""Run the embedded server: in the foreground for people, in another process for the demo and the tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import waitress
+
+from annotator.embedded import seed
+from annotator.embedded.server import create_app
+from annotator.embedded.store import Store
+
+ACCESS = "access.json"  # in the data folder: host and keys, readable by its owner only
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a client needs to talk to a running server.
+
+    Attributes:
+        host: with scheme and port.
+        public_key: of the demo user.
+        private_key: of the demo user.
+    """
+
+    host: str
+    public_key: str
+    private_key: str
+
+
+def serve(data: Path, port: int = 0, allow_faults: bool = False) -> None:
+    """Serve until interrupted.
+
+    Prints where the server listens and the keys of its demo user, and writes the same to ``data/access.json``.
+
+    Args:
+        data: folder of the server's database and files; made, with a demo user, when it is missing.
+        port: on the loopback interface, 0 for any free one.
+        allow_faults: see `create_app`.
+    """
+    store = Store(data)
+    users = store.find("user", algo=False) or [seed.create_user(store, "demo")]
+    server = waitress.create_server(
+        create_app(store, allow_faults), host="127.0.0.1", port=port, threads=8, clear_untrusted_proxy_headers=True
+    )
+    access = Access(f"http://127.0.0.1:{server.effective_port}", users[0]["publicKey"], users[0]["privateKey"])
+    descriptor = os.open(data / ACCESS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(asdict(access), file)
+    print(f"Cytomine-compatible server on {access.host}, data in {data}. Stop it with Ctrl-C.")
+    print(f"  --cytomine_host {access.host}")
+    print(f"  --cytomine_public_key {access.public_key}")
+    print(f"  --cytomine_private_key {access.private_key}", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+
+
+@contextlib.contextmanager
+def running(data: Path, allow_faults: bool = False) -> Iterator[Access]:
+    """A server in a process of its own, for as long as the block lasts.
+
+    Args:
+        data: folder of the server's database and files.
+        allow_faults: see `create_app`.
+    """
+    command = [sys.executable, "-m", "annotator", "serve", "--data", str(data), *(["--faults"] if allow_faults else [])]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    try:
+        if process.stdout is None:
+            raise RuntimeError("the embedded server has no output")
+        printed = [process.stdout.readline() for _ in range(4)]  # it listens before it prints
+        if not printed[-1]:
+            raise RuntimeError(f"the embedded server did not start: {''.join(printed)}")
+        yield Access(**json.loads((data / ACCESS).read_text()))
+    finally:
+        process.terminate()
+        process.wait(10)
+        if process.stdout is not None:
+            process.stdout.close()

@@ -1,0 +1,192 @@
+"""THE table of the job's parameters: the fields of `JobParameters`.
+
+From it come the command line (`parse`), descriptor.json (`descriptor`) and the table in the README (`markdown_table`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from annotator.errors import AnnotatorError, ExitCode
+
+NAME = "Detect-Musical-Instruments"
+IMAGE = "musicalinstruments/s_detect-musical-instruments"
+DESCRIPTION = "Finds musical instruments in artworks and labels them with the project's terms."
+IMAGES_URI = {
+    "uri": "/api/project/$currentProject$/imageinstance.json",
+    "uri-print-attribute": "instanceFilename",
+    "uri-sort-attribute": "instanceFilename",
+}
+JOBS_URI = {
+    "uri": "/api/job.json?project=$currentProject$",
+    "uri-print-attribute": "softwareName",
+    "uri-sort-attribute": "softwareName",
+}
+
+
+def _parameter(kind: str, name: str, description: str, default: object = None, **more: object) -> Any:
+    """One row of the table: the descriptor's fields for one input; without a default the parameter may stay empty."""
+    return field(default=default, metadata={"type": kind, "name": name, "description": description} | more)
+
+
+def _filled_by_server(kind: str, name: str, description: str) -> Any:
+    return field(
+        metadata={"type": kind, "name": name, "description": description, "set-by-server": True, "optional": False}
+    )
+
+
+@dataclass(frozen=True)
+class JobParameters:
+    """What a job is asked to do. Field order is the order on Cytomine's page."""
+
+    cytomine_host: str = _filled_by_server("String", "Cytomine host", "Address of the Cytomine server.")
+    cytomine_public_key: str = _filled_by_server("String", "Public key", "Public key of the job or of a person.")
+    cytomine_private_key: str = _filled_by_server("String", "Private key", "Private key that belongs to it.")
+    cytomine_id_project: int = _filled_by_server("Number", "Project", "Id of the project.")
+    cytomine_id_software: int = _filled_by_server("Number", "Software", "Id of this app on the server.")
+    cytomine_id_images: tuple[int, ...] = _parameter(
+        "ListDomain", "Images", "Images to annotate. Empty: all images of the project.", (), **IMAGES_URI
+    )
+    cytomine_id_job: int | None = _parameter(
+        "Domain", "Training job", "Job whose model is used. Empty: the built-in model.", **JOBS_URI
+    )
+    threshold: float | None = _parameter(
+        "Number", "Threshold", "Least score of a detection, 0 to 1. Empty: the model's own threshold."
+    )
+    max_detections: int = _parameter("Number", "Most detections", "Most detections in one image, best first.", 100)
+    create_terms: bool = _parameter(
+        "Boolean", "Create terms", "Add terms that the ontology lacks. Off: only existing terms are used.", False
+    )
+    gres: str | None = _parameter("String", "GPU", "Slurm: a GPU, for example gpu:1.", **{"server-parameter": True})
+    mem: str | None = _parameter("String", "Memory", "Slurm: memory, for example 8G.", **{"server-parameter": True})
+    time: str | None = _parameter(
+        "String", "Time limit", "Slurm: time, for example 12:00:00.", **{"server-parameter": True}
+    )
+
+
+def descriptor() -> dict[str, Any]:
+    """The content of descriptor.json (schema cytomine-0.1)."""
+    inputs = []
+    for item in fields(JobParameters):
+        entry: dict[str, Any] = {"id": item.name, "value-key": "[@ID]", "command-line-flag": "--@id"}
+        entry |= {"optional": True, "set-by-server": False} | item.metadata
+        if item.default not in (None, ()) and item.metadata.get("optional", True):
+            entry["default-value"] = str(item.default).lower() if isinstance(item.default, bool) else item.default
+        inputs.append(entry)
+    keys = " ".join(
+        f"[{item.name.upper()}]" for item in fields(JobParameters) if not item.metadata.get("server-parameter")
+    )
+    return {
+        "name": NAME,
+        "description": DESCRIPTION,
+        "schema-version": "cytomine-0.1",
+        "container-image": {"image": IMAGE, "type": "singularity", "index": "docker://"},
+        "command-line": f"python run.py {keys}",
+        "inputs": inputs,
+    }
+
+
+def write_descriptor(path: Path) -> None:
+    """Write descriptor.json."""
+    path.write_text(json.dumps(descriptor(), indent=2) + "\n", encoding="utf-8")
+
+
+def markdown_table() -> str:
+    """The table of parameters as it stands in the README."""
+    rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
+    for item in fields(JobParameters):
+        given = item.metadata.get("set-by-server")
+        default = "given by Cytomine" if given else "" if item.default in (None, ()) else str(item.default).lower()
+        rows.append(f"| `{item.name}` | {item.metadata['type']} | {default} | {item.metadata['description']} |")
+    return "\n".join(rows)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise AnnotatorError(f"{message}. Run with --help to see all parameters.", ExitCode.USAGE)
+
+
+def argument_parser() -> argparse.ArgumentParser:
+    """A parser whose values are still text; `parse` gives them their types."""
+    parser = _Parser(prog="run.py", description=DESCRIPTION, allow_abbrev=False)
+    for item in fields(JobParameters):
+        parser.add_argument(f"--{item.name}", help=item.metadata["description"].replace("%", "%%"), metavar="VALUE")
+    return parser
+
+
+def _texts(argv: Sequence[str]) -> dict[str, str]:
+    """The values that were given, by name. Cores of the ULiege line leave [NAME] where a parameter has no value."""
+    # parse_known_args: an image's entry point and the descriptor's command line both reach us, so there are strays.
+    given, _ = argument_parser().parse_known_args(argv)
+    texts = {name: value.strip() for name, value in vars(given).items() if value is not None}
+    return {name: value for name, value in texts.items() if value and not re.fullmatch(r"\[[A-Z_]+\]", value)}
+
+
+def _typed(name: str, kind: str, text: str) -> Any:
+    try:
+        if kind == "Boolean":
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        if kind == "ListDomain":
+            return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
+        if kind == "Domain" or name.startswith("cytomine_id") or name == "max_detections":
+            return int(text)
+        if kind == "Number":
+            return float(text)
+    except (KeyError, ValueError):
+        wanted = {"Boolean": "true or false", "ListDomain": "ids joined by commas", "Number": "a number"}
+        raise AnnotatorError(f"--{name} is {text!r}, it must be {wanted.get(kind, 'an id')}.", ExitCode.USAGE) from None
+    return text
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the server is and who asks.
+
+    Attributes:
+        host: with or without scheme.
+        public_key: names a person or a job.
+        private_key: signs requests; never logged.
+    """
+
+    host: str
+    public_key: str
+    private_key: str
+
+
+def _required(texts: dict[str, str], *names: str) -> list[str]:
+    missing = [f"--{name}" for name in names if name not in texts]
+    if missing:
+        raise AnnotatorError(f"{', '.join(missing)} missing. Cytomine fills them at launch.", ExitCode.USAGE)
+    return [texts[name] for name in names]
+
+
+def parse_access(argv: Sequence[str]) -> Access:
+    """The part of the command line that is needed to tell the server about everything else that is wrong.
+
+    Raises:
+        AnnotatorError: (USAGE) something is missing.
+    """
+    return Access(*_required(_texts(argv), "cytomine_host", "cytomine_public_key", "cytomine_private_key"))
+
+
+def parse(argv: Sequence[str]) -> JobParameters:
+    """The whole command line.
+
+    Raises:
+        AnnotatorError: (USAGE) a value is missing or wrong.
+    """
+    texts = _texts(argv)
+    _required(texts, *(item.name for item in fields(JobParameters) if item.metadata.get("set-by-server")))
+    kinds = {item.name: item.metadata["type"] for item in fields(JobParameters)}
+    parameters = JobParameters(**{name: _typed(name, kinds[name], text) for name, text in texts.items()})
+    if parameters.threshold is not None and not 0 <= parameters.threshold <= 1:
+        raise AnnotatorError(f"--threshold is {parameters.threshold:g}, it must lie between 0 and 1.", ExitCode.USAGE)
+    if parameters.max_detections < 1:
+        raise AnnotatorError(f"--max_detections is {parameters.max_detections}, it must be at least 1.", ExitCode.USAGE)
+    return parameters

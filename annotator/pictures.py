@@ -1,0 +1,25 @@
+"""Any picture that Pillow can open to 8-bit RGB."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """8 bits a channel, colours only.
+
+    Deep grey pictures are scaled by what their depth can hold (255 for values that fit 8 bits, else 65535); floating
+    point ones by their largest value. Transparent parts become white, as on a page.
+    """
+    if picture.mode in SIXTEEN_BIT_MODES or picture.mode == "F":
+        values = np.clip(np.asarray(picture, np.float64), 0, None)
+        largest = values.max(initial=0)
+        full = max(largest, 1e-9) if picture.mode == "F" else 255 if largest <= 255 else max(65535, largest)
+        return Image.fromarray(np.round(values / full * 255).astype(np.uint8)).convert("RGB")
+    if picture.mode in ("LA", "PA", "La", "RGBa", "RGBA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture.convert("RGB")

@@ -1,0 +1,270 @@
+"""How we talk to a Cytomine server. The client hides errors, never gives up waiting and never tries again; here, in
+one place, each request has a time limit, reading requests are repeated, and every failure is one clear error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import requests
+from cytomine.cytomine import Cytomine, CytomineAuth, URLRedirectionException
+from cytomine.models import AttachedFileCollection, Job, JobData
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from annotator.errors import AnnotatorError, ExitCode
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
+WAIT_SECONDS = 20.0  # for a server that is just starting
+GET_RETRIES = 4
+LARGEST_DOWNLOAD = 1 << 30
+
+Json = dict[str, Any]
+
+
+class RequestFailed(AnnotatorError):
+    """A request that did not get the answer it needs.
+
+    Args:
+        message: for a person.
+        code: exit code.
+        status: HTTP status of the answer, None where there was none.
+    """
+
+    def __init__(self, message: str, code: ExitCode, status: int | None = None) -> None:
+        super().__init__(message, code)
+        self.status = status
+
+
+class _Adapter(HTTPAdapter):
+    """Gives every request a time limit and repeats reading ones; writing ones never, they could take effect twice."""
+
+    def __init__(self) -> None:
+        retries = Retry(
+            total=GET_RETRIES,
+            backoff_factor=0.3,
+            backoff_jitter=0.2,
+            status_forcelist=(500, 502, 503, 504),
+            allowed_methods=("GET",),
+            raise_on_status=False,
+            respect_retry_after_header=True,
+        )
+        super().__init__(max_retries=retries)
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
+        return super().send(request, **options | {"timeout": (CONNECT_SECONDS, READ_SECONDS)})
+
+
+class _Client(Cytomine):
+    """The official client with our session instead of its own, and without its two-minute wait at the start."""
+
+    def _start(self) -> None:
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _Adapter())
+        self._current_user = None
+        Cytomine._Cytomine__instance = self  # where the client's models look for it
+
+
+class Connection:
+    """A server, and the one who talks to it.
+
+    Attributes:
+        host: address with scheme.
+        user: JSON of the current user; ``user["algo"]`` says whether it is a job.
+    """
+
+    def __init__(self, host: str, public_key: str, private_key: str) -> None:
+        # Never DEBUG: at that level the client writes every answer to the log, keys included. It tells us of failures
+        # by its return values; what it would log about them we say ourselves.
+        self._client = _Client(
+            host.rstrip("/"),
+            public_key,
+            private_key,
+            verbose=logging.CRITICAL,
+            use_cache=False,
+            configure_logging=False,
+        )
+        self.host = f"{self._client._protocol}://{self._client._host}"
+        self._wait()
+        self.user = self.get("user/current.json", what="the current user")
+
+    def _wait(self) -> None:
+        give_up = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                status = self._client._session.get(f"{self.host}/server/ping", allow_redirects=False).status_code
+                if status < 500:
+                    return
+                reason = f"it answers {status}"
+            except requests.RequestException as error:
+                reason = type(error).__name__
+            if time.monotonic() > give_up:
+                raise RequestFailed(
+                    f"No Cytomine server answers at {self.host} ({reason}). Check the address and that it is running.",
+                    ExitCode.CONNECTION,
+                )
+            time.sleep(0.5)
+
+    def switch_user(self, user: Mapping[str, Any]) -> None:
+        """Go on as another user, whose keys we were given (a job's)."""
+        self._client._public_key, self._client._private_key = user["publicKey"], user["privateKey"]
+        self.user = self.get("user/current.json", what="the job's user")
+
+    # --- requests --------------------------------------------------------------------------------------------------
+
+    def get(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> Json:
+        """The JSON object at a path under /api/.
+
+        Args:
+            path: without leading slash.
+            query: parameters.
+            what: the thing asked for, for the error message ("project 42").
+
+        Raises:
+            RequestFailed: anything but 200 with a JSON object.
+        """
+        return self._checked(self._send(self._client._get, what, path, query), what)
+
+    def post(self, path: str, body: object, *, what: str, accept: tuple[int, ...] = (200,)) -> Json:
+        """Send a JSON body; see `get`. Never repeated. ``accept`` names the statuses that are no failure."""
+        return self._checked(self._send(self._client._post, what, path, json.dumps(body)), what, accept)
+
+    def put(self, path: str, body: object, *, what: str) -> Json:
+        """Replace an object; see `get`."""
+        return self._checked(self._send(self._client._put, what, path, json.dumps(body)), what)
+
+    def list(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
+        """The items of a list, all of them."""
+        items = self.get(path, query, what=what).get("collection")
+        if not isinstance(items, list):
+            raise RequestFailed(f"The server's list of {what} has no items field.", ExitCode.CONNECTION)
+        return items
+
+    def download(
+        self, path: str, query: Mapping[str, Any] | None, *, what: str, limit: int = LARGEST_DOWNLOAD
+    ) -> bytes:
+        """The bytes at a path under /api/, complete or not at all.
+
+        Raises:
+            RequestFailed: not 200, larger than ``limit`` bytes, or cut off.
+        """
+        client = self._client
+        url = path if path.startswith(self.host) else f"{client._base_url()}{path}"
+
+        def fetch() -> tuple[requests.Response, bytes]:
+            response = client._session.get(
+                url,
+                auth=CytomineAuth(client._public_key, client._private_key, client._base_url(), client._base_path),
+                headers=client._headers(content_type="application/json"),
+                params=query,
+                stream=True,
+                allow_redirects=False,
+            )
+            with response:
+                content = bytearray()
+                if response.status_code == 200:
+                    for chunk in response.iter_content(1 << 16):
+                        content += chunk
+                        if len(content) > limit:
+                            raise RequestFailed(f"{what} is larger than {limit} bytes.", ExitCode.CONNECTION)
+                return response, bytes(content)
+
+        response, content = self._send(fetch, what)
+        if response.status_code != 200:
+            self._fail(response, what)
+        # With Content-Length urllib3 notices an early end itself; a server that leaves it out cannot be checked here.
+        if not content:
+            raise RequestFailed(f"The server sent nothing for {what}.", ExitCode.CONNECTION, 200)
+        return content
+
+    def upload_job_data(self, job: int, key: str, path: Path) -> None:
+        """Attach a file to a job, where people see and download it on the job's page."""
+        what = f"the file {path.name}"
+        answer = self._checked(
+            self._send(
+                self._client._post, what, "jobdata.json", json.dumps({"job": job, "key": key, "filename": path.name})
+            ),
+            what,
+        )
+        data = JobData().populate(answer["jobdata"])
+        if self._send(data.upload, what, str(path)) is False:
+            raise RequestFailed(f"The server did not take {what}.", ExitCode.UPLOAD)
+
+    def attached_files(self, job: int) -> list[Any]:
+        """The files attached to a job, as the client's models."""
+        owner = Job().populate({"id": job, "class": "be.cytomine.processing.Job"})
+        files = self._send(AttachedFileCollection(owner).fetch, f"the files of job {job}")
+        return list(files or [])
+
+    # --- what can go wrong -----------------------------------------------------------------------------------------
+
+    def _send(self, request: Any, what: str, *arguments: Any) -> Any:
+        try:
+            return request(*arguments)
+        except URLRedirectionException as error:
+            raise RequestFailed(f"{error.message} Give that address as host.", ExitCode.CONNECTION) from None
+        except requests.JSONDecodeError:
+            raise self._no_json(what) from None
+        except requests.Timeout:
+            raise RequestFailed(
+                f"{self.host} did not answer in time when asked for {what}. Try again later.", ExitCode.CONNECTION
+            ) from None
+        except requests.RequestException as error:
+            raise RequestFailed(
+                f"The connection to {self.host} broke ({type(error).__name__}) when asked for {what}. Try again later.",
+                ExitCode.CONNECTION,
+            ) from None
+
+    def _no_json(self, what: str) -> RequestFailed:
+        return RequestFailed(
+            f"{self.host} answered with a web page or nothing instead of {what}. Is that the address of Cytomine itself?",
+            ExitCode.CONNECTION,
+            200,
+        )
+
+    def _checked(self, response: requests.Response, what: str, accept: tuple[int, ...] = (200,)) -> Json:
+        if response.status_code not in accept:
+            self._fail(response, what)
+        try:
+            body = response.json()
+        except requests.JSONDecodeError:
+            raise self._no_json(what) from None
+        if not isinstance(body, dict):
+            raise self._no_json(what)
+        return body
+
+    def _fail(self, response: requests.Response, what: str) -> None:
+        status = response.status_code
+        try:
+            said = response.json().get("errors") or response.json().get("message") or ""
+            said = said.get("message", "") if isinstance(said, dict) else str(said)
+        except (requests.RequestException, ValueError, AttributeError, RuntimeError):
+            said = ""
+        said = f" ({said[:120]})" if said else ""
+        if status in (301, 302, 303, 307, 308):
+            target = response.headers.get("Location", "")
+            if target.startswith("http") and not target.startswith(self.host):
+                message = f"{self.host} redirects to {target[:80]}: give that address as host."
+            else:
+                message = (
+                    f"{self.host} does not accept the signature: check that the private key belongs to the public key."
+                )
+            raise RequestFailed(message, ExitCode.CONNECTION, status)
+        if status == 401:
+            raise RequestFailed(
+                f"{self.host} does not know the public key: check both keys.", ExitCode.CONNECTION, status
+            )
+        if status == 403:
+            raise RequestFailed(
+                f"No right to use {what}{said}. Ask the project's manager for access.", ExitCode.NOT_FOUND, status
+            )
+        if status == 404:
+            raise RequestFailed(f"There is no {what} on {self.host}. Check the id.", ExitCode.NOT_FOUND, status)
+        raise RequestFailed(f"{self.host} answered {status} when asked for {what}{said}.", ExitCode.CONNECTION, status)

@@ -1,0 +1,70 @@
+"""From polygons of ours to locations that Cytomine takes, and back. THE place of the flip between the two frames.
+
+Ours: pixels of the full-resolution image, origin top-left, y down. Cytomine's: the same pixels, origin bottom-left.
+"""
+
+from __future__ import annotations
+
+import shapely
+from shapely import affinity
+from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry.base import BaseGeometry
+
+MOST_POINTS = 200  # more than this and the server simplifies by rules of its own
+DECIMALS = 2
+
+
+def flip(shape: BaseGeometry, height: float) -> BaseGeometry:
+    """Top-left frame to bottom-left frame, or back; ``height`` of the image in pixels."""
+    return affinity.affine_transform(shape, [1, 0, 0, -1, 0, height])
+
+
+def _largest_polygon(shape: BaseGeometry) -> Polygon | None:
+    parts = [part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area > 0]
+    parts += [
+        inner
+        for part in getattr(shape, "geoms", [])
+        if isinstance(part, MultiPolygon)
+        for inner in part.geoms
+        if inner.area > 0
+    ]
+    return max(parts, key=lambda part: part.area, default=None)
+
+
+def clean(polygon: Polygon, width: int, height: int) -> Polygon | None:
+    """A polygon that the server stores unchanged.
+
+    Valid, inside the image, at most 200 points, two decimals, without holes; of what falls apart the largest piece.
+
+    Args:
+        polygon: in either frame of the image.
+        width: of the image in pixels.
+        height: of the image in pixels.
+
+    Returns:
+        The polygon, or None where nothing with an area is left.
+    """
+    frame = box(0, 0, width, height)
+    piece = _largest_polygon(shapely.make_valid(polygon).intersection(frame))
+    tolerance = 0.25
+    while piece is not None and shapely.get_num_coordinates(piece.exterior) > MOST_POINTS:
+        piece = _largest_polygon(shapely.make_valid(piece.simplify(tolerance)))
+        tolerance *= 1.5
+    if piece is None:
+        return None
+    # set_precision keeps what it rounds valid, which rounding the numbers would not.
+    rounded = _largest_polygon(shapely.set_precision(Polygon(piece.exterior), 10**-DECIMALS))
+    if rounded is None or shapely.get_num_coordinates(rounded.exterior) > MOST_POINTS:
+        return None if rounded is None else clean(rounded, width, height)
+    return Polygon(rounded.exterior)
+
+
+def to_location(polygon: Polygon, width: int, height: int) -> str | None:
+    """The WKT of a polygon of ours in Cytomine's frame, or None where no area of it lies inside the image."""
+    cleaned = clean(flip(polygon, height), width, height)
+    return None if cleaned is None else shapely.to_wkt(cleaned, rounding_precision=DECIMALS, trim=True)
+
+
+def from_location(location: str, height: int) -> BaseGeometry:
+    """A stored location in our frame."""
+    return flip(shapely.from_wkt(location), height)

@@ -1,0 +1,137 @@
+"""A job's life on the server: started, in progress, ended; and what it asks of other jobs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.parameters import JobParameters
+from annotator.platform.connection import Connection, Json
+
+log = logging.getLogger(__name__)
+
+RUNNING, SUCCESS, FAILED = 2, 3, 4
+COMMENT_LENGTH = 255
+MODEL_FILE = "model.zip"
+LARGEST_MODEL = 1 << 30
+SECONDS_BETWEEN_REPORTS = 1.0
+ATTEMPTS = 4  # at telling the server how the job ended
+
+
+class RunningJob:
+    """The job that this process carries out. Its status on the server is right whatever happens here.
+
+    Attributes:
+        id: of the job.
+        user: id of the job's own user, in whose layer annotations go.
+    """
+
+    def __init__(self, connection: Connection, job: Json) -> None:
+        self._connection = connection
+        self._job = job
+        self._last_report = -SECONDS_BETWEEN_REPORTS
+        self.id: int = job["id"]
+        self.user: int = job["userJob"]
+
+    @classmethod
+    def launched(cls, connection: Connection) -> RunningJob | None:
+        """The job that was launched from Cytomine's page, None when a person's keys were given."""
+        if not connection.user.get("algo"):
+            return None
+        number = connection.user["job"]
+        return cls(connection, connection.get(f"job/{number}.json", what=f"job {number}"))
+
+    @classmethod
+    def created(cls, connection: Connection, parameters: JobParameters, software: Json) -> RunningJob:
+        """A new job, for a run with a person's keys. The connection goes on with the job's keys."""
+        body = {"project": parameters.cytomine_id_project, "software": parameters.cytomine_id_software}
+        job = connection.post("job.json", body, what="a new job")["job"]
+        connection.switch_user(connection.get(f"user/{job['userJob']}.json", what="the new job's user"))
+        values = asdict(parameters)
+        for parameter in software["parameters"]:  # those that the server does not fill itself: never the keys
+            value = values.get(parameter["name"])
+            if value not in (None, ()):
+                text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+                row = {"job": job["id"], "softwareParameter": parameter["id"], "value": text}
+                connection.post("jobparameter.json", row, what=f"parameter {parameter['name']}")
+        return cls(connection, job)
+
+    def report(self, progress: float, comment: str, *, at_once: bool = False) -> None:
+        """Tell the server how far the job is: progress in 0..100. At most once a second unless ``at_once``.
+
+        A report that does not get through is not worth a failure.
+        """
+        log.info("%3d %% %s", progress, comment)
+        if at_once or time.monotonic() - self._last_report >= SECONDS_BETWEEN_REPORTS:
+            self._last_report = time.monotonic()
+            try:
+                self._put(RUNNING, progress, comment)
+            except AnnotatorError as error:
+                log.warning("Progress not reported: %s", error)
+
+    def end(self, status: int, progress: float, comment: str) -> None:
+        """Tell the server how the job ended; tried several times, for nobody else will tell it.
+
+        Raises:
+            AnnotatorError: the server could not be told.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                self._put(status, progress, comment)
+                return
+            except AnnotatorError:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                time.sleep(2**attempt)
+
+    def _put(self, status: int, progress: float, comment: str) -> None:
+        # A PUT replaces the whole object, so everything that the core reads goes along.
+        kept = {key: self._job.get(key) for key in ("id", "project", "software", "rate", "processingServer")}
+        state = {"status": status, "progress": round(progress), "statusComment": comment[:COMMENT_LENGTH]}
+        body = {key: value for key, value in (kept | state).items() if value is not None}
+        self._connection.put(f"job/{self.id}.json", body, what=f"job {self.id}")
+
+    def upload(self, key: str, path: Path) -> None:
+        """Attach a file to the job's page."""
+        self._connection.upload_job_data(self.id, key, path)
+
+
+def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:
+    """Download the model that a training job made.
+
+    Args:
+        connection: to the server.
+        number: id of the training job.
+        project: id of the project that the job must belong to.
+        folder: where the file goes.
+
+    Raises:
+        AnnotatorError: no such job, of another project, not finished, or without a model.
+    """
+    job: dict[str, Any] = connection.get(f"job/{number}.json", what=f"training job {number}")
+    if job["project"] != project:
+        raise AnnotatorError(
+            f"Training job {number} belongs to project {job['project']}, not to {project}. Choose a job of this project.",
+            ExitCode.BAD_MODEL,
+        )
+    if job["status"] != SUCCESS:
+        raise AnnotatorError(
+            f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
+            ExitCode.BAD_MODEL,
+        )
+    models = [file for file in connection.attached_files(number) if file.filename == MODEL_FILE]
+    if not models:
+        raise AnnotatorError(
+            f"Job {number} has no file {MODEL_FILE}: it trained no model. Choose a training job, or none for the built-in model.",
+            ExitCode.BAD_MODEL,
+        )
+    path = folder / MODEL_FILE
+    what = f"the model of job {number}"
+    path.write_bytes(
+        connection.download(f"attachedfile/{models[-1].id}/download", None, what=what, limit=LARGEST_MODEL)
+    )
+    return path

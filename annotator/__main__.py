@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from annotator.errors import AnnotatorError
 from annotator.parameters import write_descriptor
 
 
@@ -17,13 +18,36 @@ def main(argv: list[str]) -> int:
     serve.add_argument("--data", type=Path, required=True, help="folder of its database and files")
     serve.add_argument("--port", type=int, default=0, help="default: any free one")
     serve.add_argument("--faults", action="store_true", help="let tests ask for failures")
+    demo = commands.add_parser(
+        "demo",
+        help="annotate pictures on an embedded server and write a page",
+        epilog="Any parameter of the job may follow, for example --threshold 0.3; see python run.py --help.",
+    )
+    demo.add_argument("--images", type=Path, help="folder of pictures; default: a gallery drawn for the demo")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="default: out/demo")
+    demo.add_argument("--model", type=Path, help="model bundle, folder or zip; default: the built-in model")
     descriptor = commands.add_parser("descriptor", help="write descriptor.json from the table of parameters")
     descriptor.add_argument("--out", type=Path, default=Path("descriptor.json"))
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.command != "demo":
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    try:
+        return _run(arguments, rest)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.code
+
+
+def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    # Each command imports what it needs when it runs: some take seconds to load.
     if arguments.command == "serve":
         from annotator.embedded.process import serve as run_server
 
         run_server(arguments.data, arguments.port, arguments.faults)
+    elif arguments.command == "demo":
+        from annotator.demo import demo
+
+        return demo(arguments.images, arguments.out, arguments.model, rest)
     elif arguments.command == "descriptor":
         write_descriptor(arguments.out)
     return 0

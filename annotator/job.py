@@ -1,4 +1,4 @@
-"""A job, step by step: connect, choose images, load the model, match terms; then fetch, detect and upload image by image."""
+"""A job, step by step: connect, choose images, load the model, match terms; then fetch, detect, upload each image."""
 
 from __future__ import annotations
 
@@ -228,6 +228,7 @@ def _as_annotations(
 def _summary(model: Model, threshold: float, images: Sequence[ProjectImage], outcome: Outcome) -> dict[str, object]:
     return {
         "model": {"name": model.name, "version": model.version},
+        "labels": [{"name": label.name, "mimo_id": label.mimo_id} for label in model.labels],
         "default_threshold": model.threshold,
         "threshold": threshold,
         "seconds": {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()},

@@ -9,7 +9,7 @@ from annotator.vocabulary import imagenet_instruments
 
 NAME = "imagenet-efficientnet-lite0"
 # See README, "How the default threshold was chosen".
-THRESHOLD = 0.35
+THRESHOLD = 0.5
 
 
 def load() -> Model:

@@ -224,7 +224,8 @@ class Connection:
 
     def _no_json(self, what: str) -> RequestFailed:
         return RequestFailed(
-            f"{self.host} answered with a web page or nothing instead of {what}. Is that the address of Cytomine itself?",
+            f"{self.host} answered with a web page or nothing instead of {what}. "
+            "Check that this is the address of Cytomine.",
             ExitCode.CONNECTION,
             200,
         )

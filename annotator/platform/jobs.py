@@ -115,7 +115,8 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
     job: dict[str, Any] = connection.get(f"job/{number}.json", what=f"training job {number}")
     if job["project"] != project:
         raise AnnotatorError(
-            f"Training job {number} belongs to project {job['project']}, not to {project}. Choose a job of this project.",
+            f"Training job {number} belongs to project {job['project']}, not to {project}. "
+            "Choose a job of this project.",
             ExitCode.BAD_MODEL,
         )
     if job["status"] != SUCCESS:
@@ -126,7 +127,8 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
     models = [file for file in connection.attached_files(number) if file.filename == MODEL_FILE]
     if not models:
         raise AnnotatorError(
-            f"Job {number} has no file {MODEL_FILE}: it trained no model. Choose a training job, or none for the built-in model.",
+            f"Job {number} has no file {MODEL_FILE}: it trained no model. "
+            "Choose a training job, or none for the built-in model.",
             ExitCode.BAD_MODEL,
         )
     path = folder / MODEL_FILE

@@ -1,0 +1,19 @@
+# The image that Cytomine runs. GPU build: --build-arg REQUIREMENTS=requirements-gpu.lock
+FROM python:3.11-slim-bookworm
+
+ARG REQUIREMENTS=requirements.lock
+
+# A virtual environment, so that the base's own packages are left alone.
+COPY requirements.lock requirements-gpu.lock /tmp/
+RUN python -m venv /opt/instruments \
+    && /opt/instruments/bin/pip install --no-cache-dir --require-hashes -r /tmp/$REQUIREMENTS \
+    && rm /tmp/requirements*.lock
+ENV PATH=/opt/instruments/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+
+COPY descriptor.json run.py LICENSE /app/
+COPY annotator /app/annotator
+# Singularity runs as the cluster's user, not as root, on a read-only file system.
+RUN chmod -R a+rX /app /opt/instruments \
+    && cd /app && python -c "from annotator.models import builtin; print(builtin.load().version)"
+# The working directory is the cluster's, so nothing may depend on it.
+ENTRYPOINT ["python", "/app/run.py"]

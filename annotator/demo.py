@@ -1,0 +1,168 @@
+"""The demo: an embedded Cytomine, pictures, the real job against it over HTTP, and a page with what came back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from annotator.embedded import gallery, pixels, seed
+from annotator.embedded.process import Access, running
+from annotator.embedded.store import Object, Store
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.parameters import descriptor, parse
+from annotator.platform.annotations import StoredAnnotation, fetch_annotations
+from annotator.platform.connection import Connection
+from annotator.platform.images import choose_images
+from annotator.platform.jobs import MODEL_FILE, SUCCESS
+from annotator.report.coco import Finding, Picture, as_coco
+from annotator.report.page import write_page
+
+THUMBNAIL_SIDE = 900
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
+
+
+def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequence[str]) -> ExitCode:
+    """Annotate pictures and write ``detections.json`` and ``report.html``.
+
+    Args:
+        images: folder of pictures; None draws a gallery.
+        out: where the results go.
+        model: a bundle to use instead of the built-in model.
+        job_arguments: parameters handed to the job, as on its command line.
+
+    Raises:
+        AnnotatorError: no pictures, or a folder that cannot be read or written.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if images is None:
+        images = out / "gallery"
+        print(f"Drawing a gallery in {images}")
+        gallery.draw_gallery(images)
+    paths = _pictures_in(images)
+    with tempfile.TemporaryDirectory(prefix="cytomine-") as folder, running(Path(folder)) as access:
+        store = Store(Path(folder))
+        user = store.find("user", algo=False)[0]
+        project = seed.create_project(store, "Demo", user)
+        paths = _add_images(store, project, paths)
+        software = seed.register_software(store, descriptor(), project["id"])
+        given = ["--create_terms", "true", *job_arguments]
+        if model is not None:
+            given += ["--cytomine_id_job", str(_add_training_job(store, project, software, user, model))]
+        launched = seed.launch(store, access.host, project["id"], software["id"], user["id"], {})
+        code = _run_job([*launched.arguments[2:], *given])
+        if code is not ExitCode.OK:
+            return code
+        _write_results(access, project["id"], launched.job, paths, out)
+    return code
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise AnnotatorError(f"There is no folder {folder}. Name one with pictures.", ExitCode.USAGE)
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise AnnotatorError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).", ExitCode.USAGE)
+    return paths
+
+
+def _add_images(store: Store, project: Object, paths: Sequence[Path]) -> dict[int, Path]:
+    """The pictures in the project, by the id of their image; files that are no pictures are named and left out."""
+    added = {}
+    for path in paths:
+        try:
+            added[seed.add_image(store, project["id"], path)["id"]] = path
+        except (OSError, SyntaxError, ValueError) as error:
+            print(f"Left out {path.name!r}: no picture ({error})")
+    return added
+
+
+def _add_training_job(store: Store, project: Object, software: Object, user: Object, model: Path) -> int:
+    """A finished job that has the bundle attached, as a training job would have."""
+    job = seed.create_job(store, project["id"], software["id"], user["id"])
+    store.update("job", job["id"], status=SUCCESS, progress=100)
+    if model.is_dir():
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for file in sorted(model.iterdir()):
+                archive.write(file, file.name)
+        content = buffer.getvalue()
+    else:
+        content = model.read_bytes()
+    store.add(
+        "attachedfile", ownerKind="job", domainIdent=job["id"], filename=MODEL_FILE, stored=store.add_file(content)
+    )
+    return int(job["id"])
+
+
+def _run_job(arguments: Sequence[str]) -> ExitCode:
+    parse(arguments)  # a wrong parameter is told here, not in the middle of the job's log
+    run = Path(__file__).parents[1] / "run.py"
+    process = subprocess.run([sys.executable, str(run), *arguments], check=False, env=os.environ)  # noqa: S603
+    return ExitCode(process.returncode)
+
+
+def _write_results(access: Access, project: int, job: int, paths: dict[int, Path], out: Path) -> None:
+    """Read everything back from the server and write it down."""
+    connection = Connection(access.host, access.public_key, access.private_key)
+    user = connection.get(f"job/{job}.json", what=f"job {job}")["userJob"]
+    rows = connection.list(f"job/{job}/jobdata.json", what="the job's files")
+    content = connection.download(f"jobdata/{rows[-1]['id']}/download", None, what="the job's summary")
+    summary = json.loads(content)
+    images = choose_images(connection, project, ())
+    found: dict[int, list[StoredAnnotation]] = {}
+    for annotation in fetch_annotations(connection, user, images):
+        found.setdefault(annotation.image, []).append(annotation)
+    errors = {item["id"]: item.get("error") for item in summary["images"]}
+    pictures = [
+        Picture(
+            image.name,
+            image.width,
+            image.height,
+            sorted((_finding(item) for item in found.get(image.id, [])), key=lambda finding: -finding.score),
+            _thumbnail(paths[image.id]),
+            errors.get(image.id),
+        )
+        for image in images
+    ]
+    info = {
+        "model": f"{summary['model']['name']} {summary['model']['version']}",
+        "default_threshold": summary["default_threshold"],
+        "threshold": summary["threshold"],
+        "seconds": summary["seconds"],
+    }
+    labels = [(item["name"], item["mimo_id"]) for item in summary["labels"]]
+    (out / "detections.json").write_text(json.dumps(as_coco(pictures, labels, info), indent=1), encoding="utf-8")
+    (out / "report.html").write_text(write_page(pictures, info), encoding="utf-8")
+    total = sum(len(picture.findings) for picture in pictures)
+    print(f"\n{total} instruments in {len(pictures)} pictures.")
+    print(f"Look at   {out / 'report.html'}")
+    print(f"Data in   {out / 'detections.json'}")
+
+
+def _finding(annotation: StoredAnnotation) -> Finding:
+    mimo_id = annotation.properties.get("mimo_id")
+    return Finding(
+        annotation.properties["instrument"],
+        int(mimo_id) if mimo_id else None,
+        float(annotation.properties["score"]),
+        annotation.polygon,
+    )
+
+
+def _thumbnail(path: Path) -> bytes:
+    try:
+        picture = pixels.thumb(path, THUMBNAIL_SIDE)
+    except (OSError, SyntaxError, ValueError):
+        picture = Image.new("RGB", (8, 8), "grey")
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

@@ -1,0 +1,93 @@
+"""What was found, as values for the page and as a COCO file for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shapely.geometry import Polygon
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One instrument in one picture.
+
+    Attributes:
+        instrument: its name.
+        mimo_id: its number in the MIMO thesaurus, None where it has none.
+        score: in [0, 1].
+        polygon: its outline in pixels of the picture, origin top-left.
+    """
+
+    instrument: str
+    mimo_id: int | None
+    score: float
+    polygon: Polygon
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture and what was found in it.
+
+    Attributes:
+        file_name: of the picture; hostile text for all we know.
+        width: in pixels.
+        height: in pixels.
+        findings: best first.
+        thumbnail: a small JPEG of it.
+        error: why it could not be looked at, None if it could.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    findings: Sequence[Finding] = ()
+    thumbnail: bytes = field(default=b"", repr=False)
+    error: str | None = None
+
+
+def as_coco(pictures: Sequence[Picture], labels: Sequence[tuple[str, int | None]], info: Mapping[str, Any]) -> dict[str, Any]:
+    """The COCO object of a collection.
+
+    Args:
+        pictures: all of them, also those without findings.
+        labels: (name, MIMO id) of everything the model can name; names found beyond them are added.
+        info: goes in as it is: model, default_threshold, threshold, seconds.
+
+    Returns:
+        ``images``, ``categories``, ``annotations`` (bbox [x, y, width, height] in pixels, origin top-left) and ``info``.
+    """
+    known = dict(labels) | {
+        finding.instrument: finding.mimo_id for picture in pictures for finding in picture.findings
+    }
+    category_of = {name: number for number, name in enumerate(sorted(known), start=1)}
+    annotations = []
+    for image_id, picture in enumerate(pictures, start=1):
+        for finding in picture.findings:
+            x0, y0, x1, y1 = (round(side, 2) for side in finding.polygon.bounds)
+            corners = [round(number, 2) for point in finding.polygon.exterior.coords[:-1] for number in point]
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": image_id,
+                    "category_id": category_of[finding.instrument],
+                    "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
+                    "segmentation": [corners],
+                    "area": round(finding.polygon.area, 2),
+                    "iscrowd": 0,
+                    "score": finding.score,
+                }
+            )
+    return {
+        "info": dict(info),
+        "images": [
+            {"id": number, "file_name": picture.file_name, "width": picture.width, "height": picture.height}
+            for number, picture in enumerate(pictures, start=1)
+        ],
+        "categories": [
+            {"id": number, "name": name, "mimo_id": "" if known[name] is None else str(known[name])}
+            for name, number in category_of.items()
+        ],
+        "annotations": annotations,
+    }

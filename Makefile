@@ -17,7 +17,6 @@ lint: $(VENV)/development
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
 
 bench: $(VENV)/development
 	$(BIN)/python -m benchmarks

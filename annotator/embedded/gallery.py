@@ -65,7 +65,19 @@ def _mirrored(right: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 def violin() -> list[Part]:
     """A violin, upright."""
     body = _blob(
-        _mirrored([(0.53, 0.44), (0.62, 0.46), (0.645, 0.53), (0.59, 0.60), (0.585, 0.67), (0.64, 0.74), (0.67, 0.83), (0.62, 0.93), (0.53, 0.96)])  # fmt: skip
+        _mirrored(
+            [
+                (0.53, 0.44),
+                (0.62, 0.46),
+                (0.645, 0.53),
+                (0.59, 0.60),
+                (0.585, 0.67),
+                (0.64, 0.74),
+                (0.67, 0.83),
+                (0.62, 0.93),
+                (0.53, 0.96),
+            ]
+        )  # fmt: skip
     )
     inner = affinity.scale(body, 0.93, 0.95)
     holes = [
@@ -91,7 +103,19 @@ def violin() -> list[Part]:
 def guitar() -> list[Part]:
     """An acoustic guitar, upright."""
     body = _blob(
-        _mirrored([(0.53, 0.46), (0.63, 0.48), (0.655, 0.56), (0.61, 0.64), (0.63, 0.71), (0.70, 0.79), (0.68, 0.91), (0.58, 0.965), (0.52, 0.97)])  # fmt: skip
+        _mirrored(
+            [
+                (0.53, 0.46),
+                (0.63, 0.48),
+                (0.655, 0.56),
+                (0.61, 0.64),
+                (0.63, 0.71),
+                (0.70, 0.79),
+                (0.68, 0.91),
+                (0.58, 0.965),
+                (0.52, 0.97),
+            ]
+        )  # fmt: skip
     )
     frets = [_line([(0.472, y), (0.528, y)], 0.004) for y in np.linspace(0.13, 0.52, 14)]
     strings = [_line([(x, 0.09), (x, 0.82)], 0.003) for x in np.linspace(0.477, 0.523, 6)]
@@ -328,7 +352,9 @@ def draw_gallery(folder: Path, seed: int = 7) -> dict[str, object]:
             )
         STYLES[style](picture, random).save(folder / f"{name}.png")
         images.append({"id": number, "file_name": f"{name}.png", "width": SIDE, "height": SIDE})
-    categories = [{"id": i, "name": name, "mimo_id": str(INSTRUMENTS[name][0])} for i, name in enumerate(names, start=1)]
+    categories = [
+        {"id": i, "name": name, "mimo_id": str(INSTRUMENTS[name][0])} for i, name in enumerate(names, start=1)
+    ]
     truth: dict[str, object] = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "truth.json").write_text(json.dumps(truth, indent=1), encoding="utf-8")
     return truth

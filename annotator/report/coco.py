@@ -47,7 +47,9 @@ class Picture:
     error: str | None = None
 
 
-def as_coco(pictures: Sequence[Picture], labels: Sequence[tuple[str, int | None]], info: Mapping[str, Any]) -> dict[str, Any]:
+def as_coco(
+    pictures: Sequence[Picture], labels: Sequence[tuple[str, int | None]], info: Mapping[str, Any]
+) -> dict[str, Any]:
     """The COCO object of a collection.
 
     Args:
@@ -58,9 +60,7 @@ def as_coco(pictures: Sequence[Picture], labels: Sequence[tuple[str, int | None]
     Returns:
         ``images``, ``categories``, ``annotations`` (bbox [x, y, width, height] in pixels, origin top-left) and ``info``.
     """
-    known = dict(labels) | {
-        finding.instrument: finding.mimo_id for picture in pictures for finding in picture.findings
-    }
+    known = dict(labels) | {finding.instrument: finding.mimo_id for picture in pictures for finding in picture.findings}
     category_of = {name: number for number, name in enumerate(sorted(known), start=1)}
     annotations = []
     for image_id, picture in enumerate(pictures, start=1):

@@ -1,0 +1,125 @@
+import json
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from annotator.embedded import seed  # noqa: E402 (after the environment is set)
+from annotator.embedded.process import Access, running  # noqa: E402
+from annotator.embedded.store import Object, Store  # noqa: E402
+from annotator.parameters import descriptor  # noqa: E402
+
+SHARED = Path(__file__).parents[1] / "../shared"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server in another process, and a hand on its data."""
+
+    access: Access
+    store: Store
+    user: Object
+
+    def fail(self, *rules: dict) -> None:
+        """From now on these requests fail (see annotator.embedded.faults)."""
+        request = urllib.request.Request(  # noqa: S310 (our own server)
+            f"{self.access.host}/embedded/faults",
+            json.dumps(rules).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request).read()  # noqa: S310
+
+
+@pytest.fixture(scope="session")
+def _server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with running(folder, allow_faults=True) as access:
+        store = Store(folder)
+        yield Server(access, store, store.find("user", algo=False)[0])
+
+
+@pytest.fixture
+def server(_server):
+    yield _server
+    _server.fail()
+
+
+@dataclass(frozen=True)
+class Project:
+    server: Server
+    id: int
+    ontology: int
+    software: int
+
+    def add_image(self, path: Path, size: tuple[int, int] | None = None) -> int:
+        return seed.add_image(self.server.store, self.id, path, size)["id"]
+
+    def human_arguments(self, **values: object) -> list[str]:
+        """The command line of someone who runs the job from a shell."""
+        access = self.server.access
+        given = {
+            "cytomine_host": access.host,
+            "cytomine_public_key": access.public_key,
+            "cytomine_private_key": access.private_key,
+            "cytomine_id_project": self.id,
+            "cytomine_id_software": self.software,
+        } | values
+        return [part for name, value in given.items() for part in (f"--{name}", str(value))]
+
+    def launch(self, **values: object) -> seed.Launch:
+        """The job as Cytomine's page launches it."""
+        server = self.server
+        return seed.launch(server.store, server.access.host, self.id, self.software, server.user["id"], values)
+
+    def jobs(self) -> list[Object]:
+        return self.server.store.find("job", project=self.id)
+
+    def annotations(self) -> list[Object]:
+        return self.server.store.find("annotation", project=self.id)
+
+
+@pytest.fixture
+def project(server):
+    made = seed.create_project(server.store, "Paintings", server.user, ["Violin (3573)", "gitaren", "Harps", "Person"])
+    software = seed.register_software(server.store, descriptor(), made["id"])
+    return Project(server, made["id"], made["ontology"], software["id"])
+
+
+@pytest.fixture(scope="session")
+def picture(tmp_path_factory):
+    """A picture of 300 x 200 pixels whose corners have known colours."""
+    image = Image.new("RGB", (300, 200), "grey")
+    draw = ImageDraw.Draw(image)
+    for corner, colour in (((0, 0), "red"), ((250, 0), "lime"), ((0, 150), "blue"), ((250, 150), "white")):
+        draw.rectangle([*corner, corner[0] + 49, corner[1] + 49], fill=colour)
+    path = tmp_path_factory.mktemp("pictures") / "corners.png"
+    image.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory):
+    """The demo's drawn pictures, with truth.json."""
+    from annotator.embedded.gallery import draw_gallery
+
+    folder = tmp_path_factory.mktemp("gallery")
+    draw_gallery(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def builtin_model():
+    from annotator.models import builtin
+
+    return builtin.load()
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)

@@ -1,0 +1,82 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.parameters import JobParameters, argument_parser, descriptor, markdown_table, parse
+
+ROOT = Path(__file__).parents[1]
+SERVER = (
+    "--cytomine_host http://h --cytomine_public_key pub --cytomine_private_key priv "
+    "--cytomine_id_project 42 --cytomine_id_software 7"
+).split()
+
+
+def test_descriptor_file_is_the_table():
+    assert json.loads((ROOT / "descriptor.json").read_text()) == descriptor(), "run: python -m annotator descriptor"
+
+
+def test_readme_shows_the_table():
+    assert markdown_table() in (ROOT / "README.md").read_text()
+
+
+def test_descriptor_keeps_the_rules_of_the_router():
+    written = descriptor()
+    identifiers = [item["id"] for item in written["inputs"]]
+    assert len(set(identifiers)) == len(identifiers)
+    for item in written["inputs"]:
+        assert re.fullmatch(r"[a-z_]+", item["id"])
+        assert item["value-key"] == "[@ID]"
+        assert item["command-line-flag"] == "--@id"
+        assert isinstance(item["optional"], bool)
+        assert not re.search(r"[ \"'$`;]", str(item.get("default-value", "")))
+        assert item["type"] != "Boolean" or item["default-value"] == "false"
+        on_line = f"[{item['id'].upper()}]" in written["command-line"]
+        assert on_line != item.get("server-parameter", False)
+    assert written["container-image"]["type"] == "singularity"
+    assert identifiers[:5] == [item["id"] for item in written["inputs"] if item["set-by-server"]]
+
+
+def test_defaults():
+    assert parse(SERVER) == JobParameters("http://h", "pub", "priv", 42, 7)
+
+
+def test_all_values_strays_and_placeholders():
+    given = "--cytomine_id_images 3,1,3 --threshold 0.25 --max_detections 5 --create_terms True --unknown x"
+    placeholders = "--cytomine_id_job [CYTOMINE_ID_JOB] --mem [MEM]"  # as cores of the ULiege line leave them
+    found = parse(["python", "run.py", *SERVER, *given.split(), *placeholders.split()])
+    assert found.cytomine_id_images == (3, 1)
+    assert (found.threshold, found.max_detections, found.create_terms) == (0.25, 5, True)
+    assert found.cytomine_id_job is None
+    assert found.mem is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--cytomine_host, "),
+        (SERVER[2:], "--cytomine_host missing"),
+        ([*SERVER, "--threshold", "high"], "--threshold is 'high', it must be a number"),
+        ([*SERVER, "--threshold", "1.5"], "--threshold is 1.5, it must lie between 0 and 1"),
+        ([*SERVER, "--threshold", "nan"], "--threshold is nan, it must lie between 0 and 1"),
+        ([*SERVER, "--max_detections", "0"], "--max_detections is 0, it must be at least 1"),
+        ([*SERVER, "--max_detections", "2.5"], "--max_detections is '2.5'"),
+        ([*SERVER, "--create_terms", "maybe"], "--create_terms is 'maybe', it must be true or false"),
+        ([*SERVER, "--cytomine_id_images", "1,two"], "--cytomine_id_images is '1,two', it must be ids joined"),
+        ([*SERVER, "--cytomine_id_job", "best"], "--cytomine_id_job is 'best', it must be an id"),
+        ([*SERVER, "--threshold"], "expected one argument"),
+    ],
+)
+def test_mistakes_are_one_line_with_the_value(arguments, message):
+    with pytest.raises(AnnotatorError, match=re.escape(message)) as caught:
+        parse(arguments)
+    assert caught.value.code is ExitCode.USAGE
+    assert "\n" not in str(caught.value)
+    assert "priv" not in str(caught.value).replace("--cytomine_private_key", "")
+
+
+def test_help_names_every_parameter():
+    text = argument_parser().format_help()
+    assert all(f"--{item['id']}" in text for item in descriptor()["inputs"])

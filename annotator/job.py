@@ -97,7 +97,7 @@ def run(argv: Sequence[str]) -> ExitCode:
         if outcome.failures and not outcome.counts:
             raise AnnotatorError(outcome.sentence(), ExitCode.BAD_IMAGE)
         log.info("%s", outcome.sentence())
-        job.end(jobs.SUCCESS, 100, outcome.sentence())
+        job.succeed(outcome.sentence())
         return ExitCode.OK
     except AnnotatorError as error:
         return _fail(job, outcome, str(error), error.code)
@@ -121,9 +121,8 @@ def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: Exi
         message += f" Stored before: {outcome.sentence()}"
     log.error("%s", message)
     if job is not None:
-        total = len(outcome.counts) + len(outcome.failures)
         try:
-            job.end(jobs.FAILED, 0 if not total else 50, message)
+            job.fail(message)
         except AnnotatorError as error:
             log.error("The server could not be told: %s", error)
     return code
@@ -221,7 +220,7 @@ def _as_annotations(
         if label.mimo_id is not None:
             properties["mimo_id"] = str(label.mimo_id)
         term = term_of.get(label.mimo_id or -1)
-        new.append(annotations.NewAnnotation(location, (term,) if term else (), properties, float(score)))
+        new.append(annotations.NewAnnotation(location, (term,) if term else (), properties))
     return new
 
 

@@ -41,6 +41,16 @@ def _filled_by_server(kind: str, name: str, description: str) -> Any:
     )
 
 
+# Other names under which the client takes the server's inputs, and which people type.
+SYNONYMS = {
+    "cytomine_host": ("host",),
+    "cytomine_public_key": ("public_key", "publicKey"),
+    "cytomine_private_key": ("private_key", "privateKey"),
+    "cytomine_id_project": ("cytomine_project_id", "id_project", "idProject", "project_id"),
+    "cytomine_id_software": ("cytomine_software_id", "id_software", "idSoftware", "software_id"),
+}
+
+
 @dataclass(frozen=True)
 class JobParameters:
     """What a job is asked to do. Field order is the order on Cytomine's page."""
@@ -116,7 +126,9 @@ def argument_parser() -> argparse.ArgumentParser:
     """A parser whose values are still text; `parse` gives them their types."""
     parser = _Parser(prog="run.py", description=DESCRIPTION, allow_abbrev=False)
     for item in fields(JobParameters):
-        parser.add_argument(f"--{item.name}", help=item.metadata["description"].replace("%", "%%"), metavar="VALUE")
+        flags = [f"--{name}" for name in (item.name, *SYNONYMS.get(item.name, ()))]
+        about = item.metadata["description"].replace("%", "%%")
+        parser.add_argument(*flags, dest=item.name, help=about, metavar="VALUE")
     return parser
 
 
@@ -172,7 +184,12 @@ def parse_access(argv: Sequence[str]) -> Access:
     Raises:
         AnnotatorError: (USAGE) something is missing.
     """
-    return Access(*_required(_texts(argv), "cytomine_host", "cytomine_public_key", "cytomine_private_key"))
+    names = ("cytomine_host", "cytomine_public_key", "cytomine_private_key")
+    access = Access(*_required(_texts(argv), *names))
+    for name, key in zip(names[1:], (access.public_key, access.private_key), strict=True):
+        if not re.fullmatch(r"[!-~]+", key):  # such a key could not even be sent
+            raise AnnotatorError(f"--{name} has characters that no key has. Copy the key again.", ExitCode.USAGE)
+    return access
 
 
 def parse(argv: Sequence[str]) -> JobParameters:

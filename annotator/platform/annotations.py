@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 CHUNK = 100  # annotations in one request
 ATTEMPTS = 4
+ALGO_ANNOTATION = "be.cytomine.ontology.AlgoAnnotation"
 REFUSED = (400, 403, 404, 409, 413)  # trying the same again would change nothing
 
 
@@ -30,14 +31,13 @@ class NewAnnotation:
     Attributes:
         location: WKT in Cytomine's frame, as `geometry.to_location` makes it.
         terms: ids; may be empty.
-        properties: key and value pairs, shown beside the annotation.
-        rate: the score, kept with the term where properties cannot be stored with the annotation.
+        properties: key and value pairs, shown beside the annotation. The score is one of them, not the rate of the
+            term: a rate costs a request an annotation and makes a second row of the term (classic core, no uniqueness).
     """
 
     location: str
     terms: tuple[int, ...]
     properties: dict[str, str] = field(default_factory=dict)
-    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,35 +77,29 @@ def upload(connection: Connection, image: ProjectImage, user: int, annotations: 
     Raises:
         AnnotatorError: (UPLOAD) some could not be stored; those that were stay.
     """
-    waiting, reason = list(annotations), ""
+    waiting, failures = list(annotations), []
     for attempt in range(ATTEMPTS):
-        if attempt:
-            time.sleep(2 ** (attempt - 1))
-            stored = _layer(connection, image.id, user)
-            waiting = _lacking(annotations, stored)
-        if not waiting:
+        chunks = [waiting[start : start + CHUNK] for start in range(0, len(waiting), CHUNK)]
+        failures = [failure for chunk in chunks if (failure := _send(connection, image, chunk))]
+        if not failures:
             break
-        reason = ""
-        final = False
-        for start in range(0, len(waiting), CHUNK):
-            failed, refused = _send(connection, image, waiting[start : start + CHUNK])
-            reason, final = failed or reason, final or refused
-        if not reason or final:
-            break
-    if reason:
+        time.sleep(2**attempt)  # a request that we gave up on may still be at work
         waiting = _lacking(annotations, _layer(connection, image.id, user))
-        if waiting:
-            raise AnnotatorError(
-                f"{image.name}: {len(waiting)} of {len(annotations)} annotations were not stored: {reason}",
-                ExitCode.UPLOAD,
-            )
+        if not waiting or all(final for _, final in failures):
+            break
+    if failures and waiting:
+        reason, _ = failures[0]
+        raise AnnotatorError(
+            f"{image.name}: {len(waiting)} of {len(annotations)} annotations were not stored: {reason}",
+            ExitCode.UPLOAD,
+        )
     if annotations:
         _complete_properties(connection, image.id, user, annotations)
     return len(annotations)
 
 
-def _send(connection: Connection, image: ProjectImage, annotations: Sequence[NewAnnotation]) -> tuple[str, bool]:
-    """Post one array. Returns why it failed, empty if it did not, and whether another try would be in vain."""
+def _send(connection: Connection, image: ProjectImage, annotations: Sequence[NewAnnotation]) -> tuple[str, bool] | None:
+    """Post one array. Returns None, or why it failed and whether another try would be in vain."""
     body = [
         {
             "location": annotation.location,
@@ -115,14 +109,14 @@ def _send(connection: Connection, image: ProjectImage, annotations: Sequence[New
         }
         for annotation in annotations
     ]
-    what = f"storing {len(body)} annotations on {image.name}"
+    what = f"{len(body)} new annotations on {image.name}"
     try:
         answer = connection.post("annotation.json", body, what=what, accept=(200, 206, 400))
     except RequestFailed as error:
         return str(error), error.status in REFUSED
     errors = answer.get("errors") or []
     if answer.get("success", True) and not errors:
-        return "", False
+        return None
     first = errors[0] if isinstance(errors, list) and errors else answer
     return str(first.get("message", first) if isinstance(first, dict) else first)[:200], False
 
@@ -151,26 +145,40 @@ def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[Ne
 
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
-    path = f"domain/be.cytomine.ontology.AlgoAnnotation/{annotation}/property.json"
+    path = f"domain/{ALGO_ANNOTATION}/{annotation}/property.json"
     rows = connection.list(path, what=f"properties of annotation {annotation}")
     return {row["key"]: row["value"] for row in rows}
 
 
 def _complete_properties(connection: Connection, image: int, user: int, annotations: Sequence[NewAnnotation]) -> None:
-    """Core 3.0 drops properties that come with an annotation. Then they are added one by one, with the rate."""
+    """Core 3.0 drops properties that come with an annotation. Then they are added one by one."""
     stored = _layer(connection, image, user)
     if not stored or not annotations[0].properties or _properties_of(connection, stored[0]["id"]):
         return
     log.info("This server takes no properties with annotations: adding them one by one.")
-    waiting = {_key(annotation.location, annotation.terms): annotation for annotation in annotations}
+    wanted = {_key(annotation.location, annotation.terms): annotation for annotation in annotations}
     for item in stored:
-        annotation = waiting.get(_key(item["location"], item.get("term") or ()))
-        if annotation is None:
-            continue
-        path = f"domain/be.cytomine.ontology.AlgoAnnotation/{item['id']}/property.json"
-        for key, value in annotation.properties.items():
-            body = {"domainClassName": "be.cytomine.ontology.AlgoAnnotation", "domainIdent": item["id"]}
-            connection.post(path, body | {"key": key, "value": value}, what=f"property {key}")
+        annotation = wanted.get(_key(item["location"], item.get("term") or ()))
+        if annotation is not None:
+            _add_properties(connection, item["id"], annotation.properties)
+
+
+def _add_properties(connection: Connection, annotation: int, properties: dict[str, str]) -> None:
+    path = f"domain/{ALGO_ANNOTATION}/{annotation}/property.json"
+    body = {"domainClassName": ALGO_ANNOTATION, "domainIdent": annotation}
+    there: dict[str, str] = {}
+    for attempt in range(ATTEMPTS):
+        try:
+            for key in properties.keys() - there.keys():
+                connection.post(path, body | {"key": key, "value": properties[key]}, what=f"the new property {key}")
+            return
+        except RequestFailed as error:
+            if error.status in REFUSED or attempt == ATTEMPTS - 1:
+                raise AnnotatorError(
+                    f"Annotation {annotation} stays without its score: {error}", ExitCode.UPLOAD
+                ) from error
+        time.sleep(2**attempt)
+        there = _properties_of(connection, annotation)
 
 
 def fetch_annotations(connection: Connection, user: int, images: Sequence[ProjectImage]) -> list[StoredAnnotation]:

@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
-from cytomine.cytomine import Cytomine, CytomineAuth, URLRedirectionException
-from cytomine.models import AttachedFileCollection, Job, JobData
+from cytomine.cytomine import Cytomine, CytomineAuth
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
@@ -22,7 +22,9 @@ from annotator.errors import AnnotatorError, ExitCode
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
 WAIT_SECONDS = 20.0  # for a server that is just starting
+PING_SECONDS = 5.0
 GET_RETRIES = 4
+GET_RETRIES_AFTER_SILENCE = 2  # each may cost READ_SECONDS
 LARGEST_DOWNLOAD = 1 << 30
 
 Json = dict[str, Any]
@@ -48,6 +50,7 @@ class _Adapter(HTTPAdapter):
     def __init__(self) -> None:
         retries = Retry(
             total=GET_RETRIES,
+            read=GET_RETRIES_AFTER_SILENCE,
             backoff_factor=0.3,
             backoff_jitter=0.2,
             status_forcelist=(500, 502, 503, 504),
@@ -61,11 +64,18 @@ class _Adapter(HTTPAdapter):
         return super().send(request, **options | {"timeout": (CONNECT_SECONDS, READ_SECONDS)})
 
 
+class _Session(requests.Session):
+    """Follows no redirect: what is signed for one address must not go to another, and a POST must not become a GET."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
 class _Client(Cytomine):
     """The official client with our session instead of its own, and without its two-minute wait at the start."""
 
     def _start(self) -> None:
-        self._session = requests.Session()
+        self._session = _Session()
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _Adapter())
         self._current_user = None
@@ -99,10 +109,15 @@ class Connection:
         give_up = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                status = self._client._session.get(f"{self.host}/server/ping", allow_redirects=False).status_code
-                if status < 500:
+                # Without our session: its patience is for servers that are known to be there.
+                ping = requests.get(f"{self.host}/server/ping", timeout=PING_SECONDS, allow_redirects=False)
+                if ping.status_code < 500:
                     return
-                reason = f"it answers {status}"
+                reason = f"it answers {ping.status_code}"
+            except requests.exceptions.InvalidURL:
+                raise RequestFailed(
+                    f"{self.host} is no address. Give one like https://cytomine.example.org.", ExitCode.USAGE
+                ) from None
             except requests.RequestException as error:
                 reason = type(error).__name__
             if time.monotonic() > give_up:
@@ -111,6 +126,13 @@ class Connection:
                     ExitCode.CONNECTION,
                 )
             time.sleep(0.5)
+
+    def answers(self) -> bool:
+        """Whether the server still knows us: after a failure it tells trouble with one thing from trouble with all."""
+        try:
+            return bool(self.get("user/current.json", what="the current user"))
+        except RequestFailed:
+            return False
 
     def switch_user(self, user: Mapping[str, Any]) -> None:
         """Go on as another user, whose keys we were given (a job's)."""
@@ -165,7 +187,6 @@ class Connection:
                 headers=client._headers(content_type="application/json"),
                 params=query,
                 stream=True,
-                allow_redirects=False,
             )
             with response:
                 content = bytearray()
@@ -186,32 +207,25 @@ class Connection:
 
     def upload_job_data(self, job: int, key: str, path: Path) -> None:
         """Attach a file to a job, where people see and download it on the job's page."""
-        what = f"the file {path.name}"
-        answer = self._checked(
-            self._send(
-                self._client._post, what, "jobdata.json", json.dumps({"job": job, "key": key, "filename": path.name})
-            ),
-            what,
-        )
-        data = JobData().populate(answer["jobdata"])
-        if self._send(data.upload, what, str(path)) is False:
-            raise RequestFailed(f"The server did not take {what}.", ExitCode.UPLOAD)
+        what, client = f"the file {path.name}", self._client
+        row = self.post("jobdata.json", {"job": job, "key": key, "filename": path.name}, what=what)["jobdata"]
 
-    def attached_files(self, job: int) -> list[Any]:
-        """The files attached to a job, as the client's models."""
-        owner = Job().populate({"id": job, "class": "be.cytomine.processing.Job"})
-        files = self._send(AttachedFileCollection(owner).fetch, f"the files of job {job}")
-        return list(files or [])
+        # Not the client's upload_file: it sends the path on this machine as the file's name, and leaves the file open.
+        def send() -> requests.Response:
+            return client._session.post(
+                f"{client._base_url()}jobdata/{row['id']}/upload",
+                auth=CytomineAuth(client._public_key, client._private_key, client._base_url(), client._base_path),
+                headers=client._headers(),
+                files={"files[]": (path.name, path.read_bytes())},
+            )
+
+        self._checked(self._send(send, what), what)
 
     # --- what can go wrong -----------------------------------------------------------------------------------------
 
     def _send(self, request: Any, what: str, *arguments: Any) -> Any:
         try:
             return request(*arguments)
-        except URLRedirectionException as error:
-            raise RequestFailed(f"{error.message} Give that address as host.", ExitCode.CONNECTION) from None
-        except requests.JSONDecodeError:
-            raise self._no_json(what) from None
         except requests.Timeout:
             raise RequestFailed(
                 f"{self.host} did not answer in time when asked for {what}. Try again later.", ExitCode.CONNECTION
@@ -246,13 +260,16 @@ class Connection:
         try:
             said = response.json().get("errors") or response.json().get("message") or ""
             said = said.get("message", "") if isinstance(said, dict) else str(said)
-        except (requests.RequestException, ValueError, AttributeError, RuntimeError):
+        except (ValueError, AttributeError):
             said = ""
         said = f" ({said[:120]})" if said else ""
         if status in (301, 302, 303, 307, 308):
-            target = response.headers.get("Location", "")
-            if target.startswith("http") and not target.startswith(self.host):
-                message = f"{self.host} redirects to {target[:80]}: give that address as host."
+            ours, target = urlsplit(self.host), urlsplit(response.headers.get("Location", ""))
+            # The core sends whoever is not signed in to its front page, behind a proxy perhaps by http or another port.
+            upgraded = (ours.scheme, target.scheme) == ("http", "https")
+            moved = target.hostname and (target.hostname != ours.hostname or upgraded)
+            if moved:
+                message = f"{self.host} redirects to {target.scheme}://{target.netloc}/: give that address as host."
             else:
                 message = (
                     f"{self.host} does not accept the signature: check that the private key belongs to the public key."

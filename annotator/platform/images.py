@@ -59,6 +59,8 @@ def choose_images(connection: Connection, project: int, wanted: tuple[int, ...])
 def _project_image(item: Json) -> ProjectImage:
     # In a blind project names are replaced by numbers, or are missing.
     name = str(item.get("instanceFilename") or item.get("blindedName") or f"image {item['id']}")
+    # A file name may hold anything, line breaks too; ours stands in logs and comments of one line.
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     width, height = (int(item.get(side) or 0) for side in ("width", "height"))
     return ProjectImage(item["id"], name, width, height, item.get("preview"))
 
@@ -76,6 +78,7 @@ def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> n
 
     Raises:
         AnnotatorError: (BAD_IMAGE) the pixels cannot be had or do not fit the announced size.
+        RequestFailed: (CONNECTION) the server is gone altogether.
     """
     if image.width < 1 or image.height < 1:
         raise AnnotatorError(f"{image.name}: the server gives no size for it. Upload it again.", ExitCode.BAD_IMAGE)
@@ -84,10 +87,12 @@ def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> n
         try:
             return decode(ask(), image)
         except RequestFailed as error:
-            if error.status is None or error.status in (401, 403):
+            if error.status is None and not connection.answers():
                 raise
+            problems.append(f"{image.name}: {error}")
+        except AnnotatorError as error:  # what came is no whole picture of this image; another path may know better
             problems.append(str(error))
-    raise AnnotatorError(f"{image.name}: {problems[0]}", ExitCode.BAD_IMAGE)
+    raise AnnotatorError(problems[0], ExitCode.BAD_IMAGE)
 
 
 def _ways_to_ask(connection: Connection, image: ProjectImage, largest: int) -> list[Callable[[], bytes]]:
@@ -118,7 +123,13 @@ def decode(content: bytes, image: ProjectImage) -> np.ndarray:
         picture = Image.open(io.BytesIO(content))
         picture.load()
         turned = ImageOps.exif_transpose(picture)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError:
+        raise AnnotatorError(
+            f"{image.name}: its pixels cannot be decoded: {len(content)} bytes that are no picture. "
+            "Upload the image again.",
+            ExitCode.BAD_IMAGE,
+        ) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise AnnotatorError(
             f"{image.name}: its pixels cannot be decoded ({error}). Upload the image again.", ExitCode.BAD_IMAGE
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
@@ -34,6 +34,7 @@ class RunningJob:
         self._connection = connection
         self._job = job
         self._last_report = -SECONDS_BETWEEN_REPORTS
+        self._progress = 0.0
         self.id: int = job["id"]
         self.user: int = job["userJob"]
 
@@ -66,32 +67,41 @@ class RunningJob:
         A report that does not get through is not worth a failure.
         """
         log.info("%3d %% %s", progress, comment)
+        self._progress = progress
         if at_once or time.monotonic() - self._last_report >= SECONDS_BETWEEN_REPORTS:
             self._last_report = time.monotonic()
             try:
-                self._put(RUNNING, progress, comment)
+                self._put(RUNNING, comment)
             except AnnotatorError as error:
                 log.warning("Progress not reported: %s", error)
 
-    def end(self, status: int, progress: float, comment: str) -> None:
-        """Tell the server how the job ended; tried several times, for nobody else will tell it.
+    def succeed(self, comment: str) -> None:
+        """Tell the server that the job is done; see `fail`."""
+        self._progress = 100.0
+        self._end(SUCCESS, comment)
+
+    def fail(self, comment: str) -> None:
+        """Tell the server that the job failed; tried several times, for nobody else will tell it.
 
         Raises:
             AnnotatorError: the server could not be told.
         """
+        self._end(FAILED, comment)
+
+    def _end(self, status: int, comment: str) -> None:
         for attempt in range(ATTEMPTS):
             try:
-                self._put(status, progress, comment)
+                self._put(status, comment)
                 return
             except AnnotatorError:
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(2**attempt)
 
-    def _put(self, status: int, progress: float, comment: str) -> None:
+    def _put(self, status: int, comment: str) -> None:
         # A PUT replaces the whole object, so everything that the core reads goes along.
         kept = {key: self._job.get(key) for key in ("id", "project", "software", "rate", "processingServer")}
-        state = {"status": status, "progress": round(progress), "statusComment": comment[:COMMENT_LENGTH]}
+        state = {"status": status, "progress": round(self._progress), "statusComment": comment[:COMMENT_LENGTH]}
         body = {key: value for key, value in (kept | state).items() if value is not None}
         self._connection.put(f"job/{self.id}.json", body, what=f"job {self.id}")
 
@@ -124,7 +134,11 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
             f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
             ExitCode.BAD_MODEL,
         )
-    models = [file for file in connection.attached_files(number) if file.filename == MODEL_FILE]
+    files = connection.list(
+        f"domain/be.cytomine.processing.Job/{number}/attachedfile.json", what=f"the files of job {number}"
+    )
+    # Some cores keep the path that the client sent as the file's name.
+    models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
     if not models:
         raise AnnotatorError(
             f"Job {number} has no file {MODEL_FILE}: it trained no model. "
@@ -133,7 +147,6 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
         )
     path = folder / MODEL_FILE
     what = f"the model of job {number}"
-    path.write_bytes(
-        connection.download(f"attachedfile/{models[-1].id}/download", None, what=what, limit=LARGEST_MODEL)
-    )
+    newest = max(models)
+    path.write_bytes(connection.download(f"attachedfile/{newest}/download", None, what=what, limit=LARGEST_MODEL))
     return path

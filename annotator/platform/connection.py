@@ -22,7 +22,7 @@ from annotator.errors import AnnotatorError, ExitCode
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
 WAIT_SECONDS = 20.0  # for a server that is just starting
-GET_RETRIES = 4
+GET_RETRIES = 3
 LARGEST_DOWNLOAD = 1 << 30
 
 Json = dict[str, Any]
@@ -140,7 +140,7 @@ class Connection:
         """Replace an object; see `get`."""
         return self._checked(self._send(self._client._put, what, path, json.dumps(body)), what)
 
-    def list(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
+    def items(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
         """The items of a list, all of them."""
         items = self.get(path, query, what=what).get("collection")
         if not isinstance(items, list):

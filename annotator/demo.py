@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -52,7 +51,7 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
         store = Store(Path(folder))
         user = store.find("user", algo=False)[0]
         project = seed.create_project(store, "Demo", user)
-        paths = _add_images(store, project, paths)
+        path_of = _add_images(store, project, paths)
         software = seed.register_software(store, descriptor(), project["id"])
         given = ["--create_terms", "true", *job_arguments]
         if model is not None:
@@ -61,7 +60,7 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
         code = _run_job([*launched.arguments[2:], *given])
         if code is not ExitCode.OK:
             return code
-        _write_results(access, project["id"], launched.job, paths, out)
+        _write_results(access, project["id"], launched.job, path_of, out)
     return code
 
 
@@ -106,7 +105,7 @@ def _add_training_job(store: Store, project: Object, software: Object, user: Obj
 def _run_job(arguments: Sequence[str]) -> ExitCode:
     parse(arguments)  # a wrong parameter is told here, not in the middle of the job's log
     run = Path(__file__).parents[1] / "run.py"
-    process = subprocess.run([sys.executable, str(run), *arguments], check=False, env=os.environ)  # noqa: S603
+    process = subprocess.run([sys.executable, str(run), *arguments], check=False)
     return ExitCode(process.returncode)
 
 
@@ -114,7 +113,7 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
     """Read everything back from the server and write it down."""
     connection = Connection(access.host, access.public_key, access.private_key)
     user = connection.get(f"job/{job}.json", what=f"job {job}")["userJob"]
-    rows = connection.list(f"job/{job}/jobdata.json", what="the job's files")
+    rows = connection.items(f"job/{job}/jobdata.json", what="the job's files")
     content = connection.download(f"jobdata/{rows[-1]['id']}/download", None, what="the job's summary")
     summary = json.loads(content)
     images = choose_images(connection, project, ())

@@ -1,13 +1,11 @@
 """A job, step by step: connect, choose images, load the model, match terms; then fetch, detect, upload each image."""
 
-from __future__ import annotations
-
 import errno
 import json
 import logging
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -46,7 +44,7 @@ class Outcome:
 
     counts: dict[int, int] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:
@@ -176,7 +174,7 @@ def _duration(seconds: float) -> str:
     return f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {round(seconds)} s"
 
 
-def _load_model(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
+def _load_model(connection: Connection, parameters: JobParameters, folder: Path) -> "Model":
     # Imported late: it takes seconds, and wrong keys or parameters are told at once.
     from annotator.models import builtin, bundle
 
@@ -208,7 +206,7 @@ def _fetched(
 
 
 def _as_annotations(
-    model: Model, detections: Detections, image: ProjectImage, term_of: dict[int, int]
+    model: "Model", detections: "Detections", image: ProjectImage, term_of: dict[int, int]
 ) -> list[annotations.NewAnnotation]:
     new = []
     for outline, position, score in zip(detections.outlines, detections.labels, detections.scores, strict=True):
@@ -224,7 +222,7 @@ def _as_annotations(
     return new
 
 
-def _summary(model: Model, threshold: float, images: Sequence[ProjectImage], outcome: Outcome) -> dict[str, object]:
+def _summary(model: "Model", threshold: float, images: Sequence[ProjectImage], outcome: Outcome) -> dict[str, object]:
     return {
         "model": {"name": model.name, "version": model.version},
         "labels": [{"name": label.name, "mimo_id": label.mimo_id} for label in model.labels],

@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from annotator.embedded import seed  # noqa: E402 (after the environment is set)
-from annotator.embedded.process import Access, running  # noqa: E402
-from annotator.embedded.store import Object, Store  # noqa: E402
-from annotator.parameters import descriptor  # noqa: E402
+from annotator.embedded import seed
+from annotator.embedded.process import Access, running
+from annotator.embedded.store import Object, Store
+from annotator.parameters import descriptor
 
 SHARED = Path(__file__).parents[1] / "../shared"
 

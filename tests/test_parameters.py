@@ -8,10 +8,10 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import JobParameters, argument_parser, descriptor, markdown_table, parse
 
 ROOT = Path(__file__).parents[1]
-SERVER = (
-    "--cytomine_host http://h --cytomine_public_key pub --cytomine_private_key priv "
-    "--cytomine_id_project 42 --cytomine_id_software 7"
-).split()
+SERVER = [
+    *("--cytomine_host", "http://h", "--cytomine_public_key", "pub", "--cytomine_private_key", "priv"),
+    *("--cytomine_id_project", "42", "--cytomine_id_software", "7"),
+]
 
 
 def test_descriptor_file_is_the_table():

@@ -77,7 +77,7 @@ def violin() -> list[Part]:
                 (0.62, 0.93),
                 (0.53, 0.96),
             ]
-        )  # fmt: skip
+        )
     )
     inner = affinity.scale(body, 0.93, 0.95)
     holes = [
@@ -115,7 +115,7 @@ def guitar() -> list[Part]:
                 (0.58, 0.965),
                 (0.52, 0.97),
             ]
-        )  # fmt: skip
+        )
     )
     frets = [_line([(0.472, y), (0.528, y)], 0.004) for y in np.linspace(0.13, 0.52, 14)]
     strings = [_line([(x, 0.09), (x, 0.82)], 0.003) for x in np.linspace(0.477, 0.523, 6)]
@@ -200,8 +200,20 @@ def trumpet() -> list[Part]:
     bell = _blob([(0.66, 0.40), (0.80, 0.36), (0.93, 0.24), (0.95, 0.42), (0.93, 0.60), (0.80, 0.48), (0.66, 0.44)])
     tubes = [
         _line([(0.05, 0.42), (0.70, 0.42)], 0.028),
-        _line([(0.28, 0.42), (0.22, 0.46), (0.22, 0.55), (0.28, 0.59), (0.66, 0.59), (0.72, 0.55), (0.72, 0.47), (0.66, 0.42)], 0.03),
-    ]  # fmt: skip
+        _line(
+            [
+                (0.28, 0.42),
+                (0.22, 0.46),
+                (0.22, 0.55),
+                (0.28, 0.59),
+                (0.66, 0.59),
+                (0.72, 0.55),
+                (0.72, 0.47),
+                (0.66, 0.42),
+            ],
+            0.03,
+        ),
+    ]
     valves = [box(x, 0.36, x + 0.05, 0.66) for x in (0.40, 0.47, 0.54)]
     return [
         Part(tubes[1], BRASS),
@@ -275,7 +287,7 @@ def oil(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     """Short brush strokes along the edges of the picture, from coarse to fine."""
     canvas = picture.filter(ImageFilter.GaussianBlur(6))
     grey = np.asarray(picture.convert("L").filter(ImageFilter.GaussianBlur(2)), np.float32)
-    down, across = np.gradient(grey)
+    down, across = np.gradient(grey, axis=0), np.gradient(grey, axis=1)
     colours = np.asarray(picture)
     for length, count in ((26, 5000), (12, 16000), (6, 26000)):
         draw = ImageDraw.Draw(canvas)
@@ -335,7 +347,8 @@ def draw_gallery(folder: Path, seed: int = 7) -> dict[str, object]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted(INSTRUMENTS)
-    images, annotations = [], []
+    images: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
     for number, (name, style, instruments) in enumerate(SCENES, start=1):
         random = np.random.default_rng([seed, number])
         picture = _ground(random)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import waitress
+from waitress.server import create_server
 
 from annotator.embedded import seed
 from annotator.embedded.server import create_app
@@ -47,10 +47,10 @@ def serve(data: Path, port: int = 0, allow_faults: bool = False) -> None:
     """
     store = Store(data)
     users = store.find("user", algo=False) or [seed.create_user(store, "demo")]
-    server = waitress.create_server(
+    server = create_server(
         create_app(store, allow_faults), host="127.0.0.1", port=port, threads=8, clear_untrusted_proxy_headers=True
     )
-    access = Access(f"http://127.0.0.1:{server.effective_port}", users[0]["publicKey"], users[0]["privateKey"])
+    access = Access(f"http://127.0.0.1:{server.effective_port}", users[0]["publicKey"], users[0]["privateKey"])  # type: ignore[union-attr]
     descriptor = os.open(data / ACCESS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
         json.dump(asdict(access), file)

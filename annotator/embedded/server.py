@@ -3,8 +3,6 @@
 Every answer is a JSON object; lists are wrapped as Cytomine wraps them. Requests are signed as its clients sign them.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 from collections.abc import Callable, Mapping
@@ -466,7 +464,7 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
                 raise Refused(409, f"Term {item['name']} already exist!")
             if not item.get("name"):
                 raise Refused(400, "A term needs a name")
-            return seed.add_term(store, ontology["id"], item["name"], item.get("color"))
+            return seed.add_term(store, ontology["id"], item["name"], item.get("color") or "#3366cc")
 
         return add_all("term", add, functools.partial(shown, "term"), "terms")
 

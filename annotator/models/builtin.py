@@ -14,7 +14,8 @@ THRESHOLD = 0.5
 
 def load() -> Model:
     """The built-in model: ImageNet's classes of instruments summed into our labels, all others "no instrument"."""
-    labels, class_labels = [], [-1] * 1000
+    labels: list[Label] = []
+    class_labels = [-1] * 1000
     for instrument in imagenet_instruments():
         for position in instrument.imagenet_classes:
             class_labels[position] = len(labels)

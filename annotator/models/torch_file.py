@@ -49,6 +49,8 @@ def read_state_dictionary(path: Path, sha256: str) -> dict[str, np.ndarray]:
 
     tensors = {}
     for storage in storages:
+        if storage not in name_of_storage:
+            raise ValueError(f"{path.name} is no state dictionary: it has no tensor for storage {storage[:20]!r}")
         name = name_of_storage[storage]
         dtype = np.dtype("<i8" if name.endswith("num_batches_tracked") else "<f4")
         (length,) = np.frombuffer(content, "<i8", 1, offset)

@@ -128,7 +128,7 @@ def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:
 
 def _layer(connection: Connection, image: int, user: int) -> list[Json]:
     query = {"user": user, "image": image, "showWKT": True, "showTerm": True, "showMeta": True, "max": 0, "offset": 0}
-    return connection.list("annotation.json", query, what=f"annotations on image {image}")
+    return connection.items("annotation.json", query, what=f"annotations on image {image}")
 
 
 def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[NewAnnotation]:
@@ -146,7 +146,7 @@ def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[Ne
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
     path = f"domain/{ALGO_ANNOTATION}/{annotation}/property.json"
-    rows = connection.list(path, what=f"properties of annotation {annotation}")
+    rows = connection.items(path, what=f"properties of annotation {annotation}")
     return {row["key"]: row["value"] for row in rows}
 
 

@@ -23,8 +23,8 @@ CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
 WAIT_SECONDS = 20.0  # for a server that is just starting
 PING_SECONDS = 5.0
-GET_RETRIES = 4
-GET_RETRIES_AFTER_SILENCE = 2  # each may cost READ_SECONDS
+GET_RETRIES = 3
+GET_RETRIES_AFTER_SILENCE = 1  # each may cost READ_SECONDS
 LARGEST_DOWNLOAD = 1 << 30
 
 Json = dict[str, Any]
@@ -162,7 +162,7 @@ class Connection:
         """Replace an object; see `get`."""
         return self._checked(self._send(self._client._put, what, path, json.dumps(body)), what)
 
-    def list(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
+    def items(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
         """The items of a list, all of them."""
         items = self.get(path, query, what=what).get("collection")
         if not isinstance(items, list):

@@ -5,6 +5,7 @@ Ours: pixels of the full-resolution image, origin top-left, y down. Cytomine's: 
 
 from __future__ import annotations
 
+import numpy as np
 import shapely
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon, box
@@ -12,6 +13,7 @@ from shapely.geometry.base import BaseGeometry
 
 MOST_POINTS = 200  # more than this and the server simplifies by rules of its own
 DECIMALS = 2
+SMALLEST_AREA = 0.01  # square pixels; less does not survive the rounding
 
 
 def flip(shape: BaseGeometry, height: float) -> BaseGeometry:
@@ -20,13 +22,15 @@ def flip(shape: BaseGeometry, height: float) -> BaseGeometry:
 
 
 def _largest_polygon(shape: BaseGeometry) -> Polygon | None:
-    parts = [part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area > 0]
+    parts = [
+        part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area > SMALLEST_AREA
+    ]
     parts += [
         inner
         for part in getattr(shape, "geoms", [])
         if isinstance(part, MultiPolygon)
         for inner in part.geoms
-        if inner.area > 0
+        if inner.area > SMALLEST_AREA
     ]
     return max(parts, key=lambda part: part.area, default=None)
 
@@ -53,7 +57,10 @@ def clean(polygon: Polygon, width: int, height: int) -> Polygon | None:
     if piece is None:
         return None
     # set_precision keeps what it rounds valid, which rounding the numbers would not.
-    rounded = _largest_polygon(shapely.set_precision(Polygon(piece.exterior), 10**-DECIMALS))
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # GEOS divides by the length of edges, also of those that vanish
+        rounded = _largest_polygon(shapely.set_precision(Polygon(piece.exterior), 10**-DECIMALS))
     if rounded is None or shapely.get_num_coordinates(rounded.exterior) > MOST_POINTS:
         return None if rounded is None else clean(rounded, width, height)
     return Polygon(rounded.exterior)

@@ -43,7 +43,7 @@ def choose_images(connection: Connection, project: int, wanted: tuple[int, ...])
     Raises:
         AnnotatorError: the project has no images, or not one that was named.
     """
-    listed = connection.list(f"project/{project}/imageinstance.json", what=f"images of project {project}")
+    listed = connection.items(f"project/{project}/imageinstance.json", what=f"images of project {project}")
     images = {item["id"]: _project_image(item) for item in listed}
     unknown = [number for number in wanted if number not in images]
     if unknown:

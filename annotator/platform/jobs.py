@@ -134,7 +134,7 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
             f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
             ExitCode.BAD_MODEL,
         )
-    files = connection.list(
+    files = connection.items(
         f"domain/be.cytomine.processing.Job/{number}/attachedfile.json", what=f"the files of job {number}"
     )
     # Some cores keep the path that the client sent as the file's name.

@@ -61,7 +61,7 @@ def find_terms(connection: Connection, project: int, instruments: Sequence[Instr
 
 
 def _term_names(connection: Connection, project: int) -> dict[int, str]:
-    terms = connection.list(f"project/{project}/term.json", what=f"terms of project {project}")
+    terms = connection.items(f"project/{project}/term.json", what=f"terms of project {project}")
     return {term["id"]: str(term["name"]) for term in terms}
 
 

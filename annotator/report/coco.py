@@ -58,11 +58,11 @@ def as_coco(
         info: goes in as it is: model, default_threshold, threshold, seconds.
 
     Returns:
-        ``images``, ``categories``, ``annotations`` (bbox [x, y, width, height] in pixels, origin top-left) and ``info``.
+        ``images``, ``categories``, ``info`` and ``annotations`` (bbox [x, y, width, height], pixels, origin top-left).
     """
     known = dict(labels) | {finding.instrument: finding.mimo_id for picture in pictures for finding in picture.findings}
     category_of = {name: number for number, name in enumerate(sorted(known), start=1)}
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for image_id, picture in enumerate(pictures, start=1):
         for finding in picture.findings:
             x0, y0, x1, y1 = (round(side, 2) for side in finding.polygon.bounds)

@@ -1,0 +1,20 @@
+"""``python -m benchmarks [NAME ...]``: run all benchmarks, or those named."""
+
+import json
+import sys
+from collections.abc import Callable
+
+from benchmarks import accuracy, memory, speed
+
+BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
+    "speed": speed.run,
+    "memory": memory.run,
+    "accuracy": accuracy.run,
+}
+
+if __name__ == "__main__":
+    unknown = set(sys.argv[1:]) - set(BENCHMARKS)
+    if unknown:
+        sys.exit(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    for name in sys.argv[1:] or BENCHMARKS:
+        print(name, json.dumps(BENCHMARKS[name]()), flush=True)

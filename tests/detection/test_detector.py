@@ -1,0 +1,68 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.detection import SCAN_SIDE, Detections, detect
+from annotator.detection.boxes import intersection_over_union
+
+
+def read(path):
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_finds_drawn_instruments_where_they_are_and_none_in_an_empty_room(builtin_model, gallery):
+    truth = json.loads((gallery / "truth.json").read_text())
+    boxes = {image["file_name"]: [] for image in truth["images"]}
+    for annotation in truth["annotations"]:
+        x, y, width, height = annotation["bbox"]
+        boxes[truth["images"][annotation["image_id"] - 1]["file_name"]].append([x, y, x + width, y + height])
+    assert len(detect(builtin_model, read(gallery / "empty_room.png"), builtin_model.threshold, 10)) == 0
+    for name, label in (("guitar_fresco.png", "Guitar"), ("harp_in_oil.png", "Harp")):
+        found = detect(builtin_model, read(gallery / name), builtin_model.threshold, 10)
+        assert builtin_model.labels[found.labels[0]].name == label
+        assert intersection_over_union(found.boxes[:1], np.array(boxes[name])).max() > 0.5
+
+
+def test_scores_fall_boxes_bound_outlines_and_the_limit_holds(builtin_model, gallery):
+    image = read(gallery / "duo_in_oil.png")
+    found = detect(builtin_model, image, 0.02, 100)
+    assert len(found) > 3
+    assert (np.diff(found.scores) <= 0).all()
+    assert (found.scores >= 0.02).all()
+    np.testing.assert_allclose(found.boxes, [outline.bounds for outline in found.outlines])
+    assert found.boxes.min() >= 0
+    assert (found.boxes[:, 2:] <= image.shape[1::-1]).all()
+    fewer = detect(builtin_model, image, 0.02, 3)
+    np.testing.assert_array_equal(fewer.boxes, found.boxes[:3])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3), (31, 33), (SCAN_SIDE, 40)])
+def test_any_size_is_looked_at(builtin_model, size):
+    image = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    found = detect(builtin_model, image, 0.0, 10)
+    assert 1 <= len(found) <= 10  # at threshold 0 every picture has windows
+    assert (found.boxes[:, 2:] <= size).all()
+
+
+def test_scaled_detections_keep_everything_but_the_frame():
+    square = np.array([[1.0, 2, 3, 4]])
+    from shapely.geometry import box
+
+    found = Detections(square, np.array([0]), np.array([0.5]), (box(1, 2, 3, 4),)).scaled(10, 100)
+    np.testing.assert_array_equal(found.boxes, [[10, 200, 30, 400]])
+    assert found.outlines[0].bounds == (10, 200, 30, 400)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "labels", "outlines"),
+    [
+        (np.zeros((2, 3)), np.zeros(2, int), ()),
+        (np.zeros((2, 4)), np.zeros(1, int), ()),
+        (np.zeros((1, 4)), np.zeros(1, int), (1, 2)),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused(boxes, labels, outlines):
+    with pytest.raises(ValueError, match="boxes"):
+        Detections(boxes, labels, np.zeros(len(boxes)), outlines)

@@ -1,0 +1,119 @@
+import dataclasses
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models import bundle
+from annotator.models.backbones import build_network
+from annotator.models.bundle import CONFIGURATION, WEIGHTS, Configuration, Label, Model
+
+CONFIGURED = Configuration(
+    name="test",
+    backbone="efficientnet-lite0",
+    labels=(Label("Violin", 3573), Label("Gadulka")),
+    class_labels=(-1, 0, 1),
+    temperature=1.5,
+    threshold=0.4,
+    lineage=("ImageNet-1k", "test"),
+    metrics={"macro_f1": 0.5},
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model(CONFIGURED, build_network("efficientnet-lite0", 3), "unsaved")
+
+
+@pytest.fixture(scope="module")
+def contents(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    bundle.save(model, folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def write_zip(path, contents):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+@pytest.mark.parametrize("name", ["folder", "model.zip"])
+def test_what_is_saved_comes_back(model, tmp_path, name):
+    bundle.save(model, tmp_path / name)
+    loaded = bundle.load(tmp_path / name)
+    assert loaded.configuration == CONFIGURED
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
+    np.testing.assert_array_equal(loaded.network.predict_on_batch(pixels), model.network.predict_on_batch(pixels))
+
+
+def test_version_changes_with_configuration_and_with_weights():
+    versions = {
+        bundle.version_of(CONFIGURED, "a"),
+        bundle.version_of(CONFIGURED, "b"),
+        bundle.version_of(dataclasses.replace(CONFIGURED, threshold=0.41), "a"),
+    }
+    assert len(versions) == 3
+    assert bundle.version_of(CONFIGURED, "a") in versions
+
+
+def changed(contents, **fields):
+    return contents | {CONFIGURATION: json.dumps(json.loads(contents[CONFIGURATION]) | fields).encode()}
+
+
+def with_weights(contents, change):
+    weights = safetensors.numpy.load(contents[WEIGHTS])
+    change(weights)
+    return contents | {WEIGHTS: safetensors.numpy.save(weights)}
+
+
+DAMAGES = {
+    "cut off": (lambda c: c | {WEIGHTS: c[WEIGHTS][:-100]}, "not fully covered"),
+    "no weights": (lambda c: {CONFIGURATION: c[CONFIGURATION]}, "must hold"),
+    "a name that climbs out": (lambda c: c | {"../../evil": b"x"}, "must hold"),
+    "pickled weights": (lambda c: c | {WEIGHTS: pickle.dumps({"w": 1})}, "deserializing"),
+    "no JSON": (lambda c: c | {CONFIGURATION: b"{"}, "Expecting"),
+    "JSON of another kind": (lambda c: c | {CONFIGURATION: b"[]"}, "cannot be used"),
+    "a later format": (lambda c: changed(c, format=99), "format 99"),
+    "unknown backbone": (lambda c: changed(c, backbone="gpt"), "unknown backbone 'gpt'"),
+    "unknown field": (lambda c: changed(c, surprise=1), "surprise"),
+    "labels that no class has": (lambda c: changed(c, class_labels=[-1, 0, 0]), "class_labels"),
+    "no negative class": (lambda c: changed(c, class_labels=[0, 1, 1]), "no instrument"),
+    "temperature zero": (lambda c: changed(c, temperature=0), "temperature"),
+    "threshold two": (lambda c: changed(c, threshold=2), "threshold"),
+    "weights of another network": (lambda c: changed(c, backbone="vgg19"), "not those of the network"),
+    "more classes than weights": (lambda c: changed(c, class_labels=[-1, 0, 1, 1]), "shape"),
+    "not a number": (lambda c: with_weights(c, lambda w: w["head/bias"].fill(np.nan)), "not finite"),
+    "a missing weight": (lambda c: with_weights(c, lambda w: w.pop("head/bias")), "head/bias"),
+    "a configuration of 5 MB": (lambda c: c | {CONFIGURATION: b" " * (5 << 20)}, "larger than"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_and_hostile_bundles_are_refused_in_one_line(contents, tmp_path, damage):
+    change, message = DAMAGES[damage]
+    write_zip(tmp_path / "model.zip", change(dict(contents)))
+    with pytest.raises(AnnotatorError, match=message) as caught:
+        bundle.load(tmp_path / "model.zip")
+    assert caught.value.code is ExitCode.BAD_MODEL
+    assert str(caught.value).startswith("The model 'model.zip' cannot be used: ")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.zip"]
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir(), lambda path: path.write_bytes(b"PK")])
+def test_no_bundle_at_all(tmp_path, make):
+    make(tmp_path / "model")
+    with pytest.raises(AnnotatorError, match="cannot be used"):
+        bundle.load(tmp_path / "model")
+
+
+def test_a_zip_that_unpacks_to_gigabytes_is_not_unpacked(contents, tmp_path, monkeypatch):
+    monkeypatch.setitem(bundle.MAXIMUM_BYTES, WEIGHTS, 1 << 20)
+    write_zip(tmp_path / "model.zip", contents | {WEIGHTS: bytes(64 << 20)})
+    with pytest.raises(AnnotatorError, match=r"weights\.safetensors is larger than 1048576 bytes"):
+        bundle.load(tmp_path / "model.zip")

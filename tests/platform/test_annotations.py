@@ -1,0 +1,111 @@
+import pytest
+from shapely.geometry import box
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import annotations, geometry
+from annotator.platform.annotations import NewAnnotation, fetch_annotations, upload
+from annotator.platform.connection import Connection
+from annotator.platform.images import choose_images
+from annotator.platform.terms import find_terms
+from annotator.vocabulary import by_mimo_id
+
+VIOLIN, GUITAR, HARP, LUTE = (by_mimo_id()[number] for number in (3573, 3237, 3285, 3394))
+
+
+@pytest.fixture
+def connection(server):
+    return Connection(server.access.host, server.access.public_key, server.access.private_key)
+
+
+@pytest.fixture
+def as_job(server, project, picture):
+    """The image, and a connection with the keys of a job."""
+    project.add_image(picture)
+    arguments = project.launch().arguments
+    public, private = (arguments[arguments.index(f"--cytomine_{kind}_key") + 1] for kind in ("public", "private"))
+    connection = Connection(server.access.host, public, private)
+    return connection, choose_images(connection, project.id, ())[0]
+
+
+def made(count, terms=()):
+    return [
+        NewAnnotation(
+            geometry.to_location(box(i % 250, i % 150, i % 250 + 20, i % 150 + 10 + i // 250), 300, 200),
+            terms,
+            {"score": f"0.{i:04d}", "model": "test 1"},
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 230])
+def test_all_are_stored_with_terms_and_properties(as_job, project, count):
+    connection, image = as_job
+    terms = find_terms(connection, project.id, [VIOLIN], create=False)
+    assert upload(connection, image, connection.user["id"], made(count, (terms[3573],))) == count
+    found = fetch_annotations(connection, connection.user["id"], [image])
+    assert len(found) == count
+    assert {item.properties["score"] for item in found} == {f"0.{i:04d}" for i in range(count)}
+    assert all(item.terms == (terms[3573],) for item in found)
+
+
+def test_what_is_read_back_is_where_it_was(as_job):
+    connection, image = as_job
+    upload(
+        connection,
+        image,
+        connection.user["id"],
+        [NewAnnotation(geometry.to_location(box(10, 20, 40, 30), 300, 200), ())],
+    )
+    assert fetch_annotations(connection, connection.user["id"], [image])[0].polygon.bounds == (10, 20, 40, 30)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [{"kind": "partial"}],
+        [{"kind": "lost_answer"}],
+        [{"kind": "status", "value": 500}],
+        [{"kind": "close"}],
+        [{"kind": "html"}],
+        [{"kind": "truncate"}],
+        [{"kind": "partial"}, {"kind": "lost_answer"}],
+    ],
+    ids=lambda rules: "+".join(rule["kind"] for rule in rules),
+)
+def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, monkeypatch):
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
+    connection, image = as_job
+    wanted = [*made(20), made(20)[3]]  # two that are equal stay two
+    server.fail(*({"path": "annotation.json", "method": "POST"} | rule for rule in rules))
+    upload(connection, image, connection.user["id"], wanted)
+    assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
+
+
+def test_what_cannot_be_stored_is_counted(as_job, project):
+    connection, image = as_job
+    wrong = NewAnnotation(made(1)[0].location, (999_999,))
+    with pytest.raises(
+        AnnotatorError, match=r"corners\.png: 1 of 4 annotations were not stored: Term 999999"
+    ) as caught:
+        upload(connection, image, connection.user["id"], [*made(3), wrong])
+    assert caught.value.code is ExitCode.UPLOAD
+    assert len(project.annotations()) == 3
+
+
+def test_terms_are_found_under_any_of_their_names(connection, project):
+    found = find_terms(connection, project.id, [VIOLIN, GUITAR, HARP, LUTE], create=False)
+    assert set(found) == {3573, 3285}  # "gitaren" is a Dutch plural that we do not know
+
+
+def test_missing_terms_are_created_once(connection, project, server):
+    first = find_terms(connection, project.id, [VIOLIN, LUTE], create=True)
+    assert find_terms(connection, project.id, [VIOLIN, LUTE], create=True) == first
+    names = [term["name"] for term in server.store.find("term", ontology=project.ontology)]
+    assert names.count("Lute (3394)") == 1
+    assert "Violin (3573)" in names
+
+
+def test_no_fitting_term_says_what_to_do(connection, project):
+    with pytest.raises(AnnotatorError, match='Add terms such as "Lute", or switch on create_terms'):
+        find_terms(connection, project.id, [LUTE], create=False)

@@ -1,0 +1,88 @@
+import logging
+import re
+
+import pytest
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import connection as policy
+from annotator.platform.connection import Connection, RequestFailed
+
+
+@pytest.fixture
+def connect(server):
+    return lambda **changed: Connection(
+        *(
+            {"host": server.access.host, "public": server.access.public_key, "private": server.access.private_key}
+            | changed
+        ).values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"public": "nobody"}, "does not know the public key"),
+        ({"private": "wrong-private-key"}, "does not accept the signature: check that the private key"),
+        ({"host": "http://127.0.0.1:9"}, r"No Cytomine server answers at http://127.0.0.1:9 \(ConnectionError\)"),
+    ],
+)
+def test_who_cannot_get_in_is_told_why(connect, changed, message, monkeypatch):
+    monkeypatch.setattr(policy, "WAIT_SECONDS", 0.2)
+    with pytest.raises(AnnotatorError, match=message) as caught:
+        connect(**changed)
+    assert caught.value.code is ExitCode.CONNECTION
+    assert "wrong-private-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"kind": "status", "value": 500}, "answered 500 when asked for it"),
+        ({"kind": "status", "value": 504}, "answered 504 when asked for it"),
+        ({"kind": "html"}, "a web page or nothing instead of it"),
+        ({"kind": "redirect"}, "redirects to https://elsewhere.invalid/: give that address"),
+        ({"kind": "close"}, "broke"),
+        ({"kind": "truncate"}, "broke"),
+        ({"kind": "hang", "value": 2}, "did not answer in time|broke"),
+    ],
+)
+def test_whatever_the_server_does_is_one_line(connect, server, project, rule, message, monkeypatch):
+    monkeypatch.setattr(policy, "READ_SECONDS", 0.3)
+    connection = connect()
+    server.fail({"path": f"project/{project.id}", "method": "GET", "times": 99} | rule)
+    with pytest.raises(RequestFailed, match=message) as caught:
+        connection.get(f"project/{project.id}.json", what="it")
+    assert "\n" not in str(caught.value)
+
+
+def test_reading_is_tried_again(connect, server, project):
+    connection = connect()
+    server.fail({"path": f"project/{project.id}", "method": "GET", "kind": "status", "value": 503, "times": 2})
+    assert connection.get(f"project/{project.id}.json", what="it")["id"] == project.id
+
+
+def test_writing_is_not(connect, server, project):
+    connection = connect()
+    server.fail({"path": "term.json", "method": "POST", "kind": "lost_answer", "times": 1})
+    with pytest.raises(RequestFailed, match="answered 504"):
+        connection.post("term.json", {"name": "Lute", "ontology": project.ontology}, what="a term")
+    assert len(server.store.find("term", name="Lute", ontology=project.ontology)) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("project/999999.json", "There is no it"), ("nonsense", "There is no it")],
+)
+def test_unknown_things(connect, path, message):
+    with pytest.raises(RequestFailed, match=message) as caught:
+        connect().get(path, what="it")
+    assert caught.value.code is ExitCode.NOT_FOUND
+
+
+def test_the_client_logs_nothing_that_holds_a_key(connect, server, caplog):
+    with caplog.at_level(logging.INFO):
+        connection = connect()
+        with pytest.raises(RequestFailed):
+            connection.get("project/999999.json", what="it")
+    assert not re.search(f"{server.access.public_key}|{server.access.private_key}", caplog.text)
+    assert logging.getLogger("cytomine.client").level == logging.CRITICAL

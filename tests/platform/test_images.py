@@ -1,0 +1,146 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform.connection import Connection
+from annotator.platform.images import ProjectImage, choose_images, decode, fetch_pixels
+
+
+@pytest.fixture
+def connection(server):
+    return Connection(server.access.host, server.access.public_key, server.access.private_key)
+
+
+def encoded(picture, kind="PNG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def fetch(connection, project, number, largest=1000):
+    return fetch_pixels(connection, choose_images(connection, project.id, (number,))[0], largest)
+
+
+def test_pixels_come_in_one_bounded_request(connection, project, picture):
+    pixels = fetch(connection, project, project.add_image(picture), 150)
+    assert pixels.shape == (100, 150, 3)
+    np.testing.assert_allclose(pixels[5, 5], [254, 0, 0], atol=8)  # red at the top-left
+    np.testing.assert_allclose(pixels[-5, 5], [0, 0, 254], atol=8)
+
+
+RAMP = Image.fromarray(np.tile(np.arange(200, dtype=np.uint8), (100, 1)))
+SIDEWAYS = Image.Exif()
+SIDEWAYS[0x0112] = 6
+PICTURES = {
+    "grey.png": (RAMP, {}),
+    "palette.gif": (RAMP.convert("P"), {}),
+    "alpha.png": (RAMP.convert("RGBA"), {}),
+    "deep.png": (Image.fromarray(np.tile(np.arange(200, dtype=np.uint16) * 257, (100, 1))), {}),
+    "deep.tif": (Image.fromarray(np.tile(np.arange(200, dtype=np.uint16) * 257, (100, 1))), {}),
+    "inks.jpg": (RAMP.convert("RGB").convert("CMYK"), {"quality": 95}),
+    "sideways.jpg": (RAMP.convert("RGB").transpose(Image.Transpose.ROTATE_90), {"exif": SIDEWAYS, "quality": 95}),
+    "web.webp": (RAMP.convert("RGB"), {"quality": 95}),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_kind_of_picture_comes_upright_as_rgb(connection, project, tmp_path, name):
+    picture, options = PICTURES[name]
+    picture.save(tmp_path / name, **options)
+    pixels = fetch(connection, project, project.add_image(tmp_path / name))
+    assert pixels.shape == (100, 200, 3)
+    slope = np.polyfit(np.arange(200), pixels.mean(axis=(0, 2)), 1)[0]
+    assert 0.8 < slope < 1.3  # grows from left to right as it was drawn (inks are not exact)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 12), (3, 900)])
+def test_extreme_sizes(connection, project, tmp_path, size):
+    Image.new("RGB", size, "red").save(tmp_path / "odd.png")
+    pixels = fetch(connection, project, project.add_image(tmp_path / "odd.png"))
+    assert max(pixels.shape[:2]) == min(1000, max(size))
+
+
+def test_missing_file_says_so(connection, project, tmp_path):
+    number = project.add_image(tmp_path / "gone.jpg", size=(10, 10))
+    with pytest.raises(AnnotatorError, match=r"gone\.jpg: .* answered 500"):
+        fetch(connection, project, number)
+
+
+def test_no_size_says_so(connection, project, picture):
+    with pytest.raises(AnnotatorError, match=r"corners\.png: the server gives no size"):
+        fetch(connection, project, project.add_image(picture, size=(0, 0)))
+
+
+def test_servers_without_thumbs_are_asked_for_windows(connection, project, picture, server):
+    number = project.add_image(picture)
+    server.fail({"path": "thumb", "method": "GET", "kind": "status", "value": 404, "times": 1})
+    assert fetch(connection, project, number).shape == (200, 300, 3)
+
+
+IMAGE = ProjectImage(1, "x.png", 100, 50, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be decoded"),
+        (b"<html>", "cannot be decoded"),
+        (encoded(RAMP)[:-200], "cannot be decoded"),
+        (encoded(RAMP.convert("RGB"), "JPEG")[:800], "cannot be decoded"),
+        (encoded(RAMP.resize((100, 100))), "the shapes differ"),
+    ],
+)
+def test_half_pictures_and_wrong_pictures_are_not_taken(content, message):
+    with pytest.raises(AnnotatorError, match=rf"x\.png: .*{message}") as caught:
+        decode(content, IMAGE)
+    assert caught.value.code is ExitCode.BAD_IMAGE
+
+
+TROUBLE = [
+    ({"kind": "truncate"}, "broke"),
+    ({"kind": "close"}, "broke"),
+    ({"kind": "html"}, "bytes that are no picture"),
+    ({"kind": "redirect"}, "redirects to https://elsewhere.invalid/"),
+    ({"kind": "status", "value": 403}, "No right to use the pixels"),
+    ({"kind": "status", "value": 504}, "answered 504"),
+]
+
+
+@pytest.mark.parametrize(("rule", "message"), TROUBLE, ids=lambda value: value["kind"] if "kind" in value else "")
+def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture, server, rule, message):
+    number = project.add_image(picture)
+    server.fail({"path": r"/thumb|/window", "method": "GET", "times": 99} | rule)
+    with pytest.raises(AnnotatorError, match=rf"corners\.png: .*{message}") as caught:
+        fetch(connection, project, number)
+    assert caught.value.code is ExitCode.BAD_IMAGE
+
+
+@pytest.mark.parametrize(("rule", "_"), TROUBLE, ids=lambda value: value["kind"] if "kind" in value else "")
+def test_another_path_to_the_picture_is_tried(connection, project, picture, server, rule, _):
+    number = project.add_image(picture)
+    server.fail({"path": r"/thumb", "method": "GET", "times": 99} | rule)
+    assert fetch(connection, project, number).shape == (200, 300, 3)
+
+
+def test_trouble_with_the_server_is_not_the_picture_s(connection, project, picture, server):
+    number = project.add_image(picture)
+    image = choose_images(connection, project.id, (number,))[0]
+    server.fail({"path": "/api/", "method": "GET", "kind": "close", "times": 99})
+    with pytest.raises(AnnotatorError, match="broke") as caught:
+        fetch_pixels(connection, image, 1000)
+    assert caught.value.code is ExitCode.CONNECTION
+
+
+def test_names_are_one_line_of_text(connection, project, picture, server):
+    number = project.add_image(picture)
+    server.store.update("imageinstance", number, instanceFilename="../a\n2026-01-01 INFO all is well\x1b[2J.png")
+    assert choose_images(connection, project.id, (number,))[0].name == "../a?2026-01-01 INFO all is well?[2J.png"
+
+
+@pytest.mark.parametrize(("wanted", "message"), [((999_999,), "has no image 999999"), ((), "has no images")])
+def test_unknown_images_and_empty_projects(connection, project, wanted, message):
+    with pytest.raises(AnnotatorError, match=message):
+        choose_images(connection, project.id, wanted)

@@ -1,0 +1,120 @@
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+from shapely.geometry import box
+
+from annotator.report.coco import Finding, Picture, as_coco
+from annotator.report.page import write_page
+
+ROOT = Path(__file__).parents[1]
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+
+def demo(*arguments):
+    command = [sys.executable, "-m", "annotator", "demo", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+
+
+def test_a_folder_of_pictures(gallery, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    hostile = "<b>harp & co.png"
+    (pictures / hostile).write_bytes((gallery / "harp_in_oil.png").read_bytes())
+    Image.new("RGB", (60, 40), "navy").save(pictures / "night.jpg")
+    (pictures / "notes.jpg").write_text("no picture at all")
+    ended = demo("--images", pictures, "--out", tmp_path / "out", "--threshold", "0.05", "--max_detections", "3")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Left out 'notes.jpg': no picture" in ended.stdout
+    assert "report.html" in ended.stdout
+
+    found = json.loads((tmp_path / "out/detections.json").read_text())
+    assert [(item["file_name"], item["width"], item["height"]) for item in found["images"]] == [
+        (hostile, 1000, 1000),
+        ("night.jpg", 60, 40),
+    ]
+    assert (found["info"]["threshold"], found["info"]["default_threshold"]) == (0.05, 0.5)
+    assert {"connect", "model", "fetch", "detect", "upload"} <= set(found["info"]["seconds"])
+    categories = {item["id"]: item for item in found["categories"]}
+    on_harp = [item for item in found["annotations"] if item["image_id"] == 1]
+    assert 1 <= len(on_harp) <= 3
+    best = max(on_harp, key=lambda item: item["score"])
+    assert categories[best["category_id"]]["mimo_id"] == "3285"
+    x, y, width, height = best["bbox"]
+    assert box(120, 60, 960, 945).buffer(60).covers(box(x, y, x + width, y + height))
+
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<b>harp" not in page
+    assert "&lt;b&gt;harp &amp; co.png" in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--images", "/no/such/folder"), "There is no folder /no/such/folder"),
+        (("--images", str(ROOT / ".ci")), "holds no pictures"),
+    ],
+)
+def test_mistakes(tmp_path, arguments, message):
+    ended = demo("--out", tmp_path / "out", *arguments)
+    assert ended.returncode == 2
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+PICTURES = [
+    Picture(
+        "a.png",
+        100,
+        80,
+        [Finding("Violin", 3573, 0.9, box(10, 20, 30, 60)), Finding("Oddity", None, 0.4, box(0, 0, 5, 5))],
+        b"jpeg",
+    ),
+    Picture("b.png", 50, 50, [], b"jpeg"),
+    Picture("c.png", 10, 10, [], b"jpeg", "c.png: its pixels cannot be decoded"),
+]
+INFO = {"model": "m 1", "default_threshold": 0.5, "threshold": 0.3, "seconds": {"detect": 1.5}}
+
+
+def test_coco_file_is_read_by_pycocotools(tmp_path):
+    written = as_coco(PICTURES, [("Violin", 3573), ("Lute", 3394)], INFO)
+    (tmp_path / "coco.json").write_text(json.dumps(written))
+    coco = COCO(tmp_path / "coco.json")
+    annotation = coco.loadAnns(coco.getAnnIds(imgIds=[1]))[0]
+    assert annotation["bbox"] == [10, 20, 20, 40]
+    assert coco.annToMask(annotation).sum() == 800
+    assert [(item["name"], item["mimo_id"]) for item in written["categories"]] == [
+        ("Lute", "3394"),
+        ("Oddity", ""),
+        ("Violin", "3573"),
+    ]
+    assert written["info"] == INFO
+
+
+def test_page_shows_everything_and_needs_nothing():
+    text = write_page(PICTURES, INFO)
+    tags = Tags(text).tags
+    assert "2 musical instruments in 1 of 3" in " ".join(text.split())
+    assert [attributes["points"] for tag, attributes in tags if tag == "polygon"][-1].startswith("30.0,20.0")
+    assert "MIMO 3573 · Hornbostel-Sachs 321.322-7 · Violins" in text
+    assert "c.png: its pixels cannot be decoded" in text
+    addresses = [value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href")]
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert not re.search(r"https?://", text)
+    assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")

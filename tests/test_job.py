@@ -1,0 +1,303 @@
+"""Whole jobs over real HTTP, against a server in another process."""
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import shapely
+from cytomine import Cytomine
+from cytomine.models import AnnotationCollection, PropertyCollection
+from PIL import Image
+
+from annotator import job as job_module
+from annotator.embedded import seed
+from annotator.errors import ExitCode
+from annotator.models import bundle
+from annotator.platform import annotations, connection, jobs
+
+ROOT = Path(__file__).parents[1]
+SUCCESS, FAILED = 3, 4
+
+
+def run_process(arguments, **options):
+    command = [sys.executable, "run.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240, **options)
+
+
+@pytest.fixture
+def painted(project, gallery):
+    """A project with two pictures that show instruments and one that does not."""
+    for name in ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png"):
+        project.add_image(gallery / name)
+    return project
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Failures that take no time to be told."""
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
+
+
+def only_job(project):
+    (found,) = project.jobs()
+    return found
+
+
+# --- the two ways in, as separate processes ------------------------------------------------------------------------
+
+
+def check_annotations(painted, user, server):
+    """Read back with the plain client: term, score, valid polygon inside the image."""
+    access = server.access
+    Cytomine(access.host, access.public_key, access.private_key, verbose=50, configure_logging=False)
+    found = AnnotationCollection(project=painted.id, user=user, showWKT=True, showTerm=True).fetch()
+    terms = {term["id"]: term["name"] for term in server.store.find("term", ontology=painted.ontology)}
+    names = set()
+    for item in found:
+        item.class_ = "be.cytomine.ontology.AlgoAnnotation"
+        properties = {row.key: row.value for row in PropertyCollection(item).fetch()}
+        shape = shapely.from_wkt(item.location)
+        assert shape.is_valid
+        assert shapely.box(0, 0, 1000, 1000).covers(shape)
+        assert 0.5 <= float(properties["score"]) <= 1
+        assert re.fullmatch(r"imagenet-efficientnet-lite0 [0-9a-f]{12}", properties["model"])
+        assert len(item.term) <= 1
+        names |= {terms[number] for number in item.term}
+    return names, found
+
+
+def test_from_a_shell_with_a_persons_keys(painted, server):
+    ended = run_process(painted.human_arguments())
+    assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
+    job = only_job(painted)
+    assert (job["status"], job["progress"]) == (SUCCESS, 100)
+    assert re.fullmatch(r"\d+ instruments? in \d of 3 images\.", job["statusComment"])
+    names, found = check_annotations(painted, job["userJob"], server)
+    assert "Harps" in names
+    assert found
+    # The flip: the harp's column stands at the left, its feet low in Cytomine's frame.
+    harp = next(item for item in found if item.term and item.image == min(a.image for a in found))
+    assert shapely.from_wkt(harp.location).intersection(shapely.box(0, 0, 500, 500)).area > 0
+    assert not re.search(f"{server.access.public_key}|{server.access.private_key}", ended.stdout + ended.stderr)
+
+
+def test_launched_from_the_page_with_a_jobs_keys(painted, server, tmp_path):
+    launched = painted.launch(threshold=0.6, create_terms=True, max_detections=1)
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    ended = run_process(
+        ["python", "run.py", *launched.arguments[2:]], env=environment
+    )  # the two strays of an image's entry point
+    assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
+    job = only_job(painted)
+    assert (job["id"], job["status"]) == (launched.job, SUCCESS)
+    names, found = check_annotations(painted, job["userJob"], server)
+    assert {"Harps"} <= names
+    assert all(item.term for item in found)
+    per_image = [item.image for item in found]
+    assert len(per_image) == len(set(per_image))
+    keys = [
+        launched.arguments[launched.arguments.index(f"--cytomine_{kind}_key") + 1] for kind in ("public", "private")
+    ]
+    assert not any(key in ended.stdout + ended.stderr for key in keys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_interrupted_in_the_middle(painted, gallery, tmp_path):
+    for _ in range(30):
+        painted.add_image(gallery / "harp_in_oil.png")
+    command = [sys.executable, "run.py", *painted.launch().arguments[2:]]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)})
+    try:
+        deadline = time.monotonic() + 200
+        while not painted.annotations() and time.monotonic() < deadline:
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == ExitCode.INTERRUPTED
+    finally:
+        process.kill()
+    job = only_job(painted)
+    assert job["status"] == FAILED
+    assert job["statusComment"].startswith("Interrupted.")
+    assert painted.annotations()  # what was stored stays
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- mistakes and failures, in this process ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "code", "message"),
+    [
+        ({"cytomine_public_key": "nobody"}, ExitCode.CONNECTION, "does not know the public key"),
+        ({"cytomine_private_key": "wrong"}, ExitCode.CONNECTION, "does not accept the signature"),
+        ({"cytomine_host": "http://127.0.0.1:9"}, ExitCode.CONNECTION, "No Cytomine server answers"),
+        ({"cytomine_id_project": 999_999}, ExitCode.NOT_FOUND, "There is no project 999999"),
+        ({"cytomine_id_software": 999_999}, ExitCode.NOT_FOUND, "There is no software 999999"),
+        ({"threshold": "high"}, ExitCode.USAGE, "--threshold is 'high'"),
+    ],
+)
+def test_mistakes_before_there_is_a_job(painted, quick, caplog, changed, code, message):
+    assert job_module.run(painted.human_arguments(**changed)) is code
+    assert message in caplog.text
+    assert painted.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("values", "code", "message"),
+    [
+        ({"threshold": 3}, ExitCode.USAGE, "--threshold is 3, it must lie between 0 and 1."),
+        ({"cytomine_id_images": "999999"}, ExitCode.NOT_FOUND, "has no image 999999"),
+        ({"cytomine_id_job": 999_999}, ExitCode.NOT_FOUND, "There is no training job 999999"),
+    ],
+)
+def test_mistakes_of_a_launched_job_stand_on_its_page(painted, quick, values, code, message):
+    launched = painted.launch(**values)
+    assert job_module.run(launched.arguments) is code
+    job = only_job(painted)
+    assert job["status"] == FAILED
+    assert message in job["statusComment"]
+
+
+def test_a_launched_job_of_an_unknown_project_says_so(painted, quick):
+    arguments = painted.launch().arguments
+    arguments[arguments.index("--cytomine_id_project") + 1] = "999999"
+    assert job_module.run(arguments) is ExitCode.NOT_FOUND
+    assert "There is no project 999999" in only_job(painted)["statusComment"]
+
+
+def test_a_project_without_images(project, quick):
+    assert job_module.run(project.launch().arguments) is ExitCode.NOT_FOUND
+    assert "has no images. Add some" in only_job(project)["statusComment"]
+
+
+def test_an_ontology_without_instruments(server, picture, quick, project):
+    empty = seed.create_project(server.store, "People", server.user, ["Person"])
+    seed.add_image(server.store, empty["id"], picture)
+    arguments = project.human_arguments(cytomine_id_project=empty["id"])
+    assert job_module.run(arguments) is ExitCode.NOT_FOUND
+    (job,) = server.store.find("job", project=empty["id"])
+    assert "None of the ontology's 1 terms is an instrument that the model knows." in job["statusComment"]
+
+
+def finished_job(project, status=SUCCESS):
+    server = project.server
+    job = seed.create_job(server.store, project.id, project.software, server.user["id"])
+    server.store.update("job", job["id"], status=status)
+    return job["id"]
+
+
+def attach(project, job, content):
+    store = project.server.store
+    store.add(
+        "attachedfile", ownerKind="job", domainIdent=job, filename=jobs.MODEL_FILE, stored=store.add_file(content)
+    )
+
+
+def test_a_model_that_a_training_job_made(painted, builtin_model, tmp_path):
+    bundle.save(builtin_model, tmp_path / "model.zip")
+    trained = finished_job(painted)
+    attach(painted, trained, (tmp_path / "model.zip").read_bytes())
+    launched = painted.launch(cytomine_id_job=trained)
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    assert painted.annotations()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "message"),
+    [
+        (SUCCESS, None, "has no file model.zip"),
+        (FAILED, None, "has not ended successfully (status 4)"),
+        (SUCCESS, b"PK\x05\x06" + bytes(18), "The model 'model.zip' cannot be used"),
+        (SUCCESS, b"\x80\x04cos\nsystem\n", "The model 'model.zip' cannot be used"),
+    ],
+)
+def test_training_jobs_without_a_usable_model(painted, quick, status, content, message):
+    trained = finished_job(painted, status)
+    if content is not None:
+        attach(painted, trained, content)
+    launched = painted.launch(cytomine_id_job=trained)
+    assert job_module.run(launched.arguments) is ExitCode.BAD_MODEL
+    assert message in painted.server.store.get("job", launched.job)["statusComment"]
+
+
+def test_a_training_job_of_another_project(painted, quick, server):
+    other = seed.create_project(server.store, "Other", server.user)
+    trained = seed.create_job(server.store, other["id"], painted.software, server.user["id"])["id"]
+    launched = painted.launch(cytomine_id_job=trained)
+    assert job_module.run(launched.arguments) is ExitCode.BAD_MODEL
+    assert "belongs to project" in painted.server.store.get("job", launched.job)["statusComment"]
+
+
+def test_bad_images_do_not_stop_the_others(painted, tmp_path, quick):
+    painted.add_image(tmp_path / "gone.jpg", size=(50, 50))
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
+    painted.add_image(tmp_path / "broken.png", size=(50, 50))
+    Image.new("RGB", (1, 1)).save(tmp_path / "pixel.png")
+    painted.add_image(tmp_path / "pixel.png")
+    Image.new("RGB", (20_000, 30)).save(tmp_path / "strip.png")
+    painted.add_image(tmp_path / "strip.png")
+    assert job_module.run(painted.launch().arguments) is ExitCode.OK
+    job = only_job(painted)
+    assert job["status"] == SUCCESS
+    assert re.search(r"of 7 images\. 2 images failed: gone\.jpg: ", job["statusComment"])
+    assert len(job["statusComment"]) <= 255
+    assert painted.annotations()
+
+
+def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, quick):
+    project.add_image(tmp_path / "gone.jpg", size=(50, 50))
+    assert job_module.run(project.launch().arguments) is ExitCode.BAD_IMAGE
+    assert only_job(project)["status"] == FAILED
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ({"path": "annotation.json", "method": "POST", "kind": "status", "value": 500, "times": 99}, ExitCode.UPLOAD),
+        ({"path": "term.json", "method": "GET", "kind": "html", "times": 99}, ExitCode.CONNECTION),
+        ({"path": "imageinstance.json", "method": "GET", "kind": "redirect", "times": 99}, ExitCode.CONNECTION),
+        ({"path": "/api/job/", "method": "PUT", "kind": "status", "value": 500, "times": 2}, ExitCode.OK),
+        ({"path": "annotation.json", "method": "POST", "kind": "partial", "times": 2}, ExitCode.OK),
+        ({"path": "annotation.json", "method": "POST", "kind": "lost_answer", "times": 2}, ExitCode.OK),
+        ({"path": "thumb", "method": "GET", "kind": "status", "value": 504, "times": 2}, ExitCode.OK),
+    ],
+    ids=lambda value: f"{value['path']}-{value['kind']}" if isinstance(value, dict) else "",
+)
+def test_a_server_in_trouble(painted, server, quick, rule, code):
+    launched = painted.launch()
+    server.fail(rule)
+    assert job_module.run(launched.arguments) is code
+    job = only_job(painted)
+    assert job["status"] == (SUCCESS if code is ExitCode.OK else FAILED)
+    stored = [(item["image"], item["location"]) for item in painted.annotations()]
+    assert len(stored) == len(set(stored))
+    assert bool(stored) == (code is ExitCode.OK)
+
+
+def test_a_full_disk(painted, quick, tmp_path):
+    """The job may write files of no more than 200 bytes: its summary does not fit."""
+    limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "  # fmt: skip  # noqa: E501
+    script = (
+        f"{limit}import runpy, sys; sys.argv = ['run.py', *sys.argv[1:]]; runpy.run_path('run.py', run_name='__main__')"
+    )
+    arguments = painted.launch(
+        cytomine_id_images=painted.server.store.find("imageinstance", project=painted.id)[0]["id"]
+    )
+    ended = subprocess.run(
+        [sys.executable, "-B", "-c", script, *arguments.arguments[2:]],
+        cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert ended.returncode == ExitCode.DISK, ended.stdout + ended.stderr
+    job = only_job(painted)
+    assert job["status"] == FAILED
+    assert os.strerror(errno.EFBIG) in job["statusComment"]
+    assert "Free some space" in job["statusComment"]
+    assert painted.annotations()
+    assert list(tmp_path.iterdir()) == []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.parameters import JobParameters, argument_parser, descriptor, markdown_table, parse
+from annotator.parameters import JobParameters, argument_parser, descriptor, markdown_table, parse, parse_access
 
 ROOT = Path(__file__).parents[1]
 SERVER = [
@@ -51,6 +51,25 @@ def test_all_values_strays_and_placeholders():
     assert (found.threshold, found.max_detections, found.create_terms) == (0.25, 5, True)
     assert found.cytomine_id_job is None
     assert found.mem is None
+
+
+def test_the_client_s_other_names():
+    from cytomine.cytomine import _cytomine_parameter_name_synonyms
+
+    for name in ("cytomine_host", "cytomine_public_key", "cytomine_private_key"):
+        for flag in _cytomine_parameter_name_synonyms(name):
+            given = [flag if part == f"--{name}" else part for part in SERVER]
+            assert getattr(parse(given), name) == getattr(parse(SERVER), name)
+    for name in ("cytomine_id_project", "cytomine_id_software"):
+        for flag in _cytomine_parameter_name_synonyms(name):
+            assert getattr(parse([*SERVER, flag, "99"]), name) == 99
+
+
+@pytest.mark.parametrize("key", ["9c1e…77ab", "9c1e 77ab", "9c1e\n77ab"])
+def test_a_key_that_cannot_be_one_is_told_but_not_shown(key):
+    with pytest.raises(AnnotatorError, match="--cytomine_private_key has characters that no key has") as caught:
+        parse_access([*SERVER, "--cytomine_private_key", key])
+    assert "77ab" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

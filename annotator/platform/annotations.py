@@ -114,11 +114,11 @@ def _send(connection: Connection, image: ProjectImage, annotations: Sequence[New
         answer = connection.post("annotation.json", body, what=what, accept=(200, 206, 400))
     except RequestFailed as error:
         return str(error), error.status in REFUSED
-    errors = answer.get("errors") or []
-    if answer.get("success", True) and not errors:
+    if answer.get("success", True):
         return None
-    first = errors[0] if isinstance(errors, list) and errors else answer
-    return str(first.get("message", first) if isinstance(first, dict) else first)[:200], False
+    errors = answer.get("errors") or [answer]
+    # Each item is stored or refused by itself: when all were refused, they would be again.
+    return str(errors[0].get("message", "no reason given"))[:200], len(errors) == len(body)
 
 
 def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:

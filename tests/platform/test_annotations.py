@@ -82,7 +82,8 @@ def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, mon
     assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
 
 
-def test_what_cannot_be_stored_is_counted(as_job, project):
+def test_what_cannot_be_stored_is_counted(as_job, project, monkeypatch):
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
     connection, image = as_job
     wrong = NewAnnotation(made(1)[0].location, (999_999,))
     with pytest.raises(
@@ -91,6 +92,25 @@ def test_what_cannot_be_stored_is_counted(as_job, project):
         upload(connection, image, connection.user["id"], [*made(3), wrong])
     assert caught.value.code is ExitCode.UPLOAD
     assert len(project.annotations()) == 3
+
+
+def test_a_read_only_project_says_so(as_job, project, server, monkeypatch):
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
+    connection, image = as_job
+    server.store.update("project", project.id, isReadOnly=True)
+    with pytest.raises(AnnotatorError, match=r"2 of 2 annotations were not stored: .*is read-only"):
+        upload(connection, image, connection.user["id"], made(2))
+
+
+def test_one_part_refused_does_not_give_up_the_other(as_job, project, server, monkeypatch):
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
+    connection, image = as_job
+    server.fail(
+        {"path": "annotation.json", "method": "POST", "kind": "status", "value": 413},
+        {"path": "annotation.json", "method": "POST", "kind": "status", "value": 503},
+    )
+    assert upload(connection, image, connection.user["id"], made(101)) == 101
+    assert len(project.annotations()) == 101
 
 
 def test_terms_are_found_under_any_of_their_names(connection, project):

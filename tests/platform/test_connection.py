@@ -86,3 +86,28 @@ def test_the_client_logs_nothing_that_holds_a_key(connect, server, caplog):
             connection.get("project/999999.json", what="it")
     assert not re.search(f"{server.access.public_key}|{server.access.private_key}", caplog.text)
     assert logging.getLogger("cytomine.client").level == logging.CRITICAL
+
+
+def test_no_redirect_is_followed(connect, server, project):
+    """A followed POST would become a GET, and a signature would go to whoever is named."""
+    connection = connect()
+    rule = {"path": "term.json", "method": "POST", "kind": "redirect"}
+    server.fail(rule)
+    with pytest.raises(RequestFailed, match=r"redirects to https://elsewhere\.invalid/: give that address as host"):
+        connection.post("term.json", {"name": "Lute", "ontology": project.ontology}, what="a term")
+    server.fail(rule | {"path": "thumb", "method": "GET"})
+    with pytest.raises(RequestFailed, match="redirects"):
+        connection.download("imageinstance/1/thumb.jpg", None, what="pixels")
+
+
+def test_an_address_that_is_none_is_told_at_once(connect):
+    with pytest.raises(AnnotatorError, match=r"is no address\. Give one like https://") as caught:
+        connect(host="http://[broken")
+    assert caught.value.code is ExitCode.USAGE
+
+
+def test_whether_the_server_still_answers(connect, server):
+    connection = connect()
+    assert connection.answers()
+    server.fail({"path": "user/current", "method": "GET", "kind": "close", "times": 99})
+    assert not connection.answers()

@@ -107,9 +107,10 @@ TROUBLE = [
     ({"kind": "status", "value": 403}, "No right to use the pixels"),
     ({"kind": "status", "value": 504}, "answered 504"),
 ]
+KINDS = [f"{rule['kind']}{rule.get('value', '')}" for rule, _ in TROUBLE]
 
 
-@pytest.mark.parametrize(("rule", "message"), TROUBLE, ids=lambda value: value["kind"] if "kind" in value else "")
+@pytest.mark.parametrize(("rule", "message"), TROUBLE, ids=KINDS)
 def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture, server, rule, message):
     number = project.add_image(picture)
     server.fail({"path": r"/thumb|/window", "method": "GET", "times": 99} | rule)
@@ -118,7 +119,7 @@ def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture
     assert caught.value.code is ExitCode.BAD_IMAGE
 
 
-@pytest.mark.parametrize(("rule", "_"), TROUBLE, ids=lambda value: value["kind"] if "kind" in value else "")
+@pytest.mark.parametrize(("rule", "_"), TROUBLE, ids=KINDS)
 def test_another_path_to_the_picture_is_tried(connection, project, picture, server, rule, _):
     number = project.add_image(picture)
     server.fail({"path": r"/thumb", "method": "GET", "times": 99} | rule)

@@ -1,0 +1,130 @@
+import pytest
+
+from annotator.embedded import seed
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import jobs
+from annotator.platform.connection import Connection
+from annotator.platform.jobs import RunningJob, fetch_model
+
+
+@pytest.fixture
+def connection(server, project):
+    arguments = project.launch().arguments
+    keys = [arguments[arguments.index(f"--cytomine_{kind}_key") + 1] for kind in ("public", "private")]
+    return Connection(server.access.host, *keys)
+
+
+@pytest.fixture
+def trained(server, project):
+    """A finished job, and a way to attach files to it."""
+    job = seed.create_job(server.store, project.id, project.software, server.user["id"])
+    server.store.update("job", job["id"], status=jobs.SUCCESS)
+
+    def attach(name, content):
+        stored = server.store.add_file(content)
+        server.store.add("attachedfile", ownerKind="job", domainIdent=job["id"], filename=name, stored=stored)
+
+    return job["id"], attach
+
+
+def test_the_newest_model_of_a_job_is_fetched(connection, project, trained, tmp_path):
+    number, attach = trained
+    attach("model.zip", b"old")
+    attach("/home/anna/training/model.zip", b"new")  # some cores keep the sender's path
+    attach("log.out", b"log")
+    path = fetch_model(connection, number, project.id, tmp_path)
+    assert path == tmp_path / "model.zip"
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("rule", [{"kind": "status", "value": 403}, {"kind": "html"}, {"kind": "redirect"}])
+def test_a_refused_list_of_files_is_not_an_empty_one(connection, project, trained, server, tmp_path, rule):
+    server.fail({"path": "attachedfile", "method": "GET", "times": 9} | rule)
+    with pytest.raises(AnnotatorError) as caught:
+        fetch_model(connection, trained[0], project.id, tmp_path)
+    assert "trained no model" not in str(caught.value)
+
+
+def test_a_model_that_does_not_arrive_whole_is_refused(connection, project, trained, server, tmp_path):
+    number, attach = trained
+    attach("model.zip", bytes(5000))
+    server.fail({"path": "attachedfile/.*/download", "method": "GET", "kind": "close", "times": 9})
+    with pytest.raises(AnnotatorError, match=f"broke .* when asked for the model of job {number}"):
+        fetch_model(connection, number, project.id, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_too_large_is_refused(connection, project, trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "LARGEST_MODEL", 1000)
+    number, attach = trained
+    attach("model.zip", bytes(1001))
+    with pytest.raises(AnnotatorError, match="larger than 1000 bytes"):
+        fetch_model(connection, number, project.id, tmp_path)
+
+
+def test_a_file_goes_to_the_page_of_the_job_under_its_own_name(connection, server, tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    job = RunningJob.launched(connection)
+    job.upload("summary", tmp_path / "summary.json")
+    (row,) = server.store.find("jobdata", job=job.id)
+    assert (row["key"], row["filename"], row["size"]) == ("summary", "summary.json", 2)
+
+
+def test_a_file_that_is_not_taken_is_an_error(connection, server, tmp_path):
+    (tmp_path / "summary.json").write_text("{}")
+    server.fail({"path": "/upload", "method": "POST", "kind": "status", "value": 500})
+    with pytest.raises(AnnotatorError, match=r"answered 500 when asked for the file summary\.json"):
+        RunningJob.launched(connection).upload("summary", tmp_path / "summary.json")
+
+
+def test_a_failed_job_keeps_its_progress_and_a_done_one_has_all(connection, server):
+    job = RunningJob.launched(connection)
+    job.report(41.6, "On the way.", at_once=True)
+    job.fail("x" * 300)
+    stored = server.store.get("job", job.id)
+    assert (stored["status"], stored["progress"], stored["statusComment"]) == (jobs.FAILED, 42, "x" * 255)
+    job.succeed("Done.")
+    stored = server.store.get("job", job.id)
+    assert (stored["status"], stored["progress"], stored["statusComment"]) == (jobs.SUCCESS, 100, "Done.")
+
+
+def test_reports_come_at_most_once_a_second_and_may_get_lost(connection, server):
+    job = RunningJob.launched(connection)
+    server.fail({"path": "/api/job/", "method": "PUT", "kind": "status", "value": 500})
+    job.report(1, "Lost.", at_once=True)
+    job.report(2, "Too soon.")
+    assert server.store.get("job", job.id)["statusComment"] is None
+    job.report(3, "Heard.", at_once=True)
+    assert server.store.get("job", job.id)["statusComment"] == "Heard."
+
+
+def test_telling_the_end_is_tried_again(connection, server, monkeypatch):
+    monkeypatch.setattr(jobs.time, "sleep", lambda seconds: None)
+    job = RunningJob.launched(connection)
+    server.fail({"path": "/api/job/", "method": "PUT", "kind": "close", "times": 2})
+    job.fail("It was not to be.")
+    assert server.store.get("job", job.id)["statusComment"] == "It was not to be."
+
+
+def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
+    from annotator.parameters import parse
+
+    access = server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    assert RunningJob.launched(connection) is None
+    arguments = project.human_arguments(cytomine_id_images="3,1", threshold=0.25)
+    software = connection.get(f"software/{project.software}.json", what="the software")
+    job = RunningJob.created(connection, parse(arguments), software)
+    assert connection.user["job"] == job.id
+    names = {row["id"]: row["name"] for row in server.store.find("softwareparameter", software=project.software)}
+    given = {names[row["softwareParameter"]]: row["value"] for row in server.store.find("jobparameter", job=job.id)}
+    assert given == {
+        "cytomine_id_images": "3,1", "threshold": "0.25", "max_detections": "100", "create_terms": "False"
+    }  # fmt: skip
+
+
+def test_an_unfinished_job_has_no_model(connection, project, tmp_path, server, trained):
+    server.store.update("job", trained[0], status=2)
+    with pytest.raises(AnnotatorError, match=r"has not ended successfully \(status 2\)") as caught:
+        fetch_model(connection, trained[0], project.id, tmp_path)
+    assert caught.value.code is ExitCode.BAD_MODEL

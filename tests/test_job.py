@@ -1,6 +1,7 @@
 """Whole jobs over real HTTP, against a server in another process."""
 
 import errno
+import json
 import os
 import re
 import signal
@@ -36,6 +37,13 @@ def painted(project, gallery):
     for name in ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png"):
         project.add_image(gallery / name)
     return project
+
+
+@pytest.fixture(autouse=True)
+def _log_without_keys(server, caplog):
+    yield
+    keys = {user[key] for user in server.store.find("user") for key in ("publicKey", "privateKey")}
+    assert not [key for key in keys if key in caplog.text]
 
 
 @pytest.fixture
@@ -249,6 +257,19 @@ def test_bad_images_do_not_stop_the_others(painted, tmp_path, quick):
     assert re.search(r"of 7 images\. 2 images failed: gone\.jpg: ", job["statusComment"])
     assert len(job["statusComment"]) <= 255
     assert painted.annotations()
+
+
+def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted, server, quick):
+    numbers = [image["id"] for image in server.store.find("imageinstance", project=painted.id)]
+    launched = painted.launch()
+    server.fail({"path": f"imageinstance/{numbers[0]}/", "method": "GET", "kind": "close", "times": 99})
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    job = only_job(painted)
+    assert re.search(r"of 3 images\. 1 image failed: harp_in_oil\.png: The connection .* broke", job["statusComment"])
+    (data,) = server.store.find("jobdata", job=job["id"])
+    summary = json.loads(server.store.file(data["stored"]).read_text())
+    assert [image["id"] for image in summary["images"]] == numbers
+    assert ["error" in image for image in summary["images"]] == [True, False, False]
 
 
 def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, quick):

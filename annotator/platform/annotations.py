@@ -116,9 +116,11 @@ def _send(connection: Connection, image: ProjectImage, annotations: Sequence[New
         return str(error), error.status in REFUSED
     if answer.get("success", True):
         return None
-    errors = answer.get("errors") or [answer]
+    errors = answer.get("errors")
+    if not isinstance(errors, list) or not errors:  # not about single items
+        return str(errors or answer.get("message"))[:200], True
     # Each item is stored or refused by itself: when all were refused, they would be again.
-    return str(errors[0].get("message", "no reason given"))[:200], len(errors) == len(body)
+    return str(errors[0].get("message"))[:200], len(errors) == len(body)
 
 
 def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ class _Adapter(HTTPAdapter):
             status_forcelist=(500, 502, 503, 504),
             allowed_methods=("GET",),
             raise_on_status=False,
-            respect_retry_after_header=True,
+            respect_retry_after_header=False,  # it may ask for hours
         )
         super().__init__(max_retries=retries)
 

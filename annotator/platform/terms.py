@@ -42,7 +42,7 @@ def find_terms(connection: Connection, project: int, instruments: Sequence[Instr
     missing = [instrument for instrument in instruments if instrument.mimo_id not in matches]
     if create and missing:
         for instrument in missing:
-            _create(connection, ontology, instrument)
+            _create(connection, project, ontology, instrument)
         matches = match_terms(instruments, _term_names(connection, project))
         log.info("Created %d terms.", len(missing))
     elif missing and matches:
@@ -65,12 +65,13 @@ def _term_names(connection: Connection, project: int) -> dict[int, str]:
     return {term["id"]: str(term["name"]) for term in terms}
 
 
-def _create(connection: Connection, ontology: int, instrument: Instrument) -> None:
+def _create(connection: Connection, project: int, ontology: int, instrument: Instrument) -> None:
     name = f"{instrument.name} ({instrument.mimo_id})"
     colour = COLOURS.get(instrument.category, OTHER_COLOUR)
     try:
         body = {"name": name, "ontology": ontology, "color": colour}
         connection.post("term.json", body, what=f"the new term {name}")
-    except RequestFailed as error:
-        if error.status != 409:  # another job has just created it
+    except RequestFailed:
+        # Another job may just have created it, or the answer got lost.
+        if name not in _term_names(connection, project).values():
             raise

@@ -126,6 +126,17 @@ def test_missing_terms_are_created_once(connection, project, server):
     assert "Violin (3573)" in names
 
 
+def test_a_term_whose_answer_got_lost_is_there(connection, project, server):
+    server.fail({"path": "term.json", "method": "POST", "kind": "lost_answer"})
+    assert set(find_terms(connection, project.id, [VIOLIN, LUTE], create=True)) == {3573, 3394}
+
+
+def test_a_term_that_cannot_be_created_says_so(connection, project, server):
+    server.fail({"path": "term.json", "method": "POST", "kind": "status", "value": 403})
+    with pytest.raises(AnnotatorError, match=r"No right to use the new term Lute \(3394\)"):
+        find_terms(connection, project.id, [VIOLIN, LUTE], create=True)
+
+
 def test_no_fitting_term_says_what_to_do(connection, project):
     with pytest.raises(AnnotatorError, match='Add terms such as "Lute", or switch on create_terms'):
         find_terms(connection, project.id, [LUTE], create=False)

@@ -135,6 +135,12 @@ def test_trouble_with_the_server_is_not_the_picture_s(connection, project, pictu
     assert caught.value.code is ExitCode.CONNECTION
 
 
+def test_images_of_blind_projects_have_a_name(connection, project, picture, server):
+    number = project.add_image(picture)
+    server.store.update("imageinstance", number, instanceFilename=None)
+    assert choose_images(connection, project.id, ())[0].name == f"image {number}"
+
+
 def test_names_are_one_line_of_text(connection, project, picture, server):
     number = project.add_image(picture)
     server.store.update("imageinstance", number, instanceFilename="../a\n2026-01-01 INFO all is well\x1b[2J.png")

@@ -219,7 +219,7 @@ def _as_annotations(
         if label.mimo_id is not None:
             properties["mimo_id"] = str(label.mimo_id)
         term = term_of.get(label.mimo_id or -1)
-        new.append(annotations.NewAnnotation(location, (term,) if term else (), properties, float(score)))
+        new.append(annotations.NewAnnotation(location, (term,) if term else (), properties))
     return new
 
 

@@ -31,13 +31,11 @@ class NewAnnotation:
         location: WKT in Cytomine's frame, as `geometry.to_location` makes it.
         terms: ids; may be empty.
         properties: key and value pairs, shown beside the annotation.
-        rate: the score, kept with the term where properties cannot be stored with the annotation.
     """
 
     location: str
     terms: tuple[int, ...]
     properties: dict[str, str] = field(default_factory=dict)
-    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -157,7 +155,7 @@ def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
 
 
 def _complete_properties(connection: Connection, image: int, user: int, annotations: Sequence[NewAnnotation]) -> None:
-    """Core 3.0 drops properties that come with an annotation. Then they are added one by one, with the rate."""
+    """Core 3.0 drops properties that come with an annotation. Then they are added one by one."""
     stored = _layer(connection, image, user)
     if not stored or not annotations[0].properties or _properties_of(connection, stored[0]["id"]):
         return

@@ -33,7 +33,6 @@ def made(count, terms=()):
             geometry.to_location(box(i % 250, i % 150, i % 250 + 20, i % 150 + 10 + i // 250), 300, 200),
             terms,
             {"score": f"0.{i:04d}", "model": "test 1"},
-            0.5,
         )
         for i in range(count)
     ]
@@ -81,6 +80,14 @@ def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, mon
     server.fail(*({"path": "annotation.json", "method": "POST"} | rule for rule in rules))
     upload(connection, image, connection.user["id"], wanted)
     assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
+
+
+def test_servers_that_drop_properties_get_them_one_by_one(as_job, server):
+    connection, image = as_job
+    server.fail({"path": "annotation.json", "method": "POST", "kind": "no_properties"})
+    upload(connection, image, connection.user["id"], made(3))
+    found = fetch_annotations(connection, connection.user["id"], [image])
+    assert sorted(item.properties["score"] for item in found) == ["0.0000", "0.0001", "0.0002"]
 
 
 def test_what_cannot_be_stored_is_counted(as_job, project):

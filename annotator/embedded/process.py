@@ -16,6 +16,7 @@ from waitress.server import create_server
 from annotator.embedded import seed
 from annotator.embedded.server import create_app
 from annotator.embedded.store import Store
+from annotator.parameters import descriptor
 
 ACCESS = "access.json"  # in the data folder: host and keys, readable by its owner only
 

@@ -132,8 +132,7 @@ def test_descriptor_becomes_software(client, project):
 
 
 def test_the_clients_own_way_to_register_an_app(client, project):
-    for _ in range(2):  # the second time it is updated
-        software = read_descriptor(str(ROOT / "descriptor.json"))
+    software = read_descriptor(str(ROOT / "descriptor.json"))
     parameters = SoftwareParameterCollection(filters={"software": software.id}, withSetByServer=True).fetch()
     assert [parameter.name for parameter in parameters][:2] == ["cytomine_host", "cytomine_public_key"]
     assert len(parameters) == 13

@@ -1,7 +1,7 @@
-# make demo [IMAGES=folder]   the real job on a gallery (or on your pictures), against an embedded Cytomine -> out/demo/
-# make test                   formatting, types, import rules, tests
+# make demo [IMAGES=folder]   the real job on a drawn gallery (or on your pictures), against an embedded Cytomine
+# make test                   formatting, types, tests (import rules among them)
 # make bench                  the figures in the README and the CHANGELOG
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 IMAGES ?=
@@ -23,9 +23,9 @@ bench: $(VENV)/development
 
 # Exact versions with checksums. Run after changing pyproject.toml.
 lock: $(VENV)/development
-	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -o requirements.lock
-	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -c requirements.lock --extra dev -o requirements-dev.lock
-	$(BIN)/uv pip compile -q pyproject.toml --generate-hashes --no-header -c requirements.lock --extra gpu -o requirements-gpu.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra dev -o requirements-dev.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra gpu -o requirements-gpu.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

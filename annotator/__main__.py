@@ -17,6 +17,7 @@ def main(argv: list[str]) -> int:
     serve = commands.add_parser("serve", help="run a small Cytomine-compatible server on this machine")
     serve.add_argument("--data", type=Path, required=True, help="folder of its database and files")
     serve.add_argument("--port", type=int, default=0, help="default: any free one")
+    serve.add_argument("--images", type=Path, help="folder of pictures for a new project with this app installed")
     serve.add_argument("--faults", action="store_true", help="let tests ask for failures")
     demo = commands.add_parser(
         "demo",
@@ -43,7 +44,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.command == "serve":
         from annotator.embedded.process import serve as run_server
 
-        run_server(arguments.data, arguments.port, arguments.faults)
+        run_server(arguments.data, arguments.port, arguments.images, arguments.faults)
     elif arguments.command == "demo":
         from annotator.demo import demo
 

@@ -16,7 +16,7 @@ from PIL import Image
 from annotator.embedded import gallery, pixels, seed
 from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.errors import ExitCode
 from annotator.parameters import descriptor, parse
 from annotator.platform.annotations import StoredAnnotation, fetch_annotations
 from annotator.platform.connection import Connection
@@ -26,7 +26,6 @@ from annotator.report.coco import Finding, Picture, as_coco
 from annotator.report.page import write_page
 
 THUMBNAIL_SIDE = 900
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 
 
 def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequence[str]) -> ExitCode:
@@ -46,12 +45,11 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
         images = out / "gallery"
         print(f"Drawing a gallery in {images}")
         gallery.draw_gallery(images)
-    paths = _pictures_in(images)
     with tempfile.TemporaryDirectory(prefix="cytomine-") as folder, running(Path(folder)) as access:
         store = Store(Path(folder))
         user = store.find("user", algo=False)[0]
         project = seed.create_project(store, "Demo", user)
-        path_of = _add_images(store, project, paths)
+        path_of = seed.add_images(store, project["id"], images)
         software = seed.register_software(store, descriptor(), project["id"])
         given = ["--create_terms", "true", *job_arguments]
         if model is not None:
@@ -62,26 +60,6 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
             return code
         _write_results(access, project["id"], launched.job, path_of, out)
     return code
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise AnnotatorError(f"There is no folder {folder}. Name one with pictures.", ExitCode.USAGE)
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    if not paths:
-        raise AnnotatorError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).", ExitCode.USAGE)
-    return paths
-
-
-def _add_images(store: Store, project: Object, paths: Sequence[Path]) -> dict[int, Path]:
-    """The pictures in the project, by the id of their image; files that are no pictures are named and left out."""
-    added = {}
-    for path in paths:
-        try:
-            added[seed.add_image(store, project["id"], path)["id"]] = path
-        except (OSError, SyntaxError, ValueError) as error:
-            print(f"Left out {path.name!r}: no picture ({error})")
-    return added
 
 
 def _add_training_job(store: Store, project: Object, software: Object, user: Object, model: Path) -> int:

@@ -291,13 +291,14 @@ def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, quick):
     ],
     ids=lambda value: f"{value['path']}-{value['kind']}" if isinstance(value, dict) else "",
 )
-def test_a_server_in_trouble(painted, server, quick, rule, code):
-    launched = painted.launch()
+def test_a_server_in_trouble(project, gallery, server, quick, rule, code):
+    project.add_image(gallery / "harp_in_oil.png")
+    launched = project.launch()
     server.fail(rule)
     assert job_module.run(launched.arguments) is code
-    job = only_job(painted)
+    job = only_job(project)
     assert job["status"] == (SUCCESS if code is ExitCode.OK else FAILED)
-    stored = [(item["image"], item["location"]) for item in painted.annotations()]
+    stored = [(item["image"], item["location"]) for item in project.annotations()]
     assert len(stored) == len(set(stored))
     assert bool(stored) == (code is ExitCode.OK)
 

@@ -22,6 +22,7 @@ KINDS = (
     "close",  # drop the connection, do nothing
     "truncate",  # send half of the answer
     "partial",  # of a bulk upload store the first half only (206)
+    "no_properties",  # drop the properties that come with annotations, as core 3.0 does
     "lost_answer",  # do the work, then answer 504
 )
 

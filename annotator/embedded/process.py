@@ -16,6 +16,7 @@ from waitress.server import create_server
 from annotator.embedded import seed
 from annotator.embedded.server import create_app
 from annotator.embedded.store import Store
+from annotator.parameters import descriptor
 
 ACCESS = "access.json"  # in the data folder: host and keys, readable by its owner only
 
@@ -35,14 +36,15 @@ class Access:
     private_key: str
 
 
-def serve(data: Path, port: int = 0, allow_faults: bool = False) -> None:
+def serve(data: Path, port: int = 0, images: Path | None = None, allow_faults: bool = False) -> None:
     """Serve until interrupted.
 
-    Prints where the server listens and the keys of its demo user, and writes the same to ``data/access.json``.
+    Prints what the job's command line needs, and writes the keys of the demo user to ``data/access.json``.
 
     Args:
         data: folder of the server's database and files; made, with a demo user, when it is missing.
         port: on the loopback interface, 0 for any free one.
+        images: folder of pictures for a new project that has this app installed.
         allow_faults: see `create_app`.
     """
     store = Store(data)
@@ -51,13 +53,19 @@ def serve(data: Path, port: int = 0, allow_faults: bool = False) -> None:
         create_app(store, allow_faults), host="127.0.0.1", port=port, threads=8, clear_untrusted_proxy_headers=True
     )
     access = Access(f"http://127.0.0.1:{server.effective_port}", users[0]["publicKey"], users[0]["privateKey"])  # type: ignore[union-attr]
-    descriptor = os.open(data / ACCESS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
+    handle = os.open(data / ACCESS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w") as file:
         json.dump(asdict(access), file)
     print(f"Cytomine-compatible server on {access.host}, data in {data}. Stop it with Ctrl-C.")
     print(f"  --cytomine_host {access.host}")
     print(f"  --cytomine_public_key {access.public_key}")
     print(f"  --cytomine_private_key {access.private_key}", flush=True)
+    if images is not None:
+        project = seed.create_project(store, images.name, users[0])
+        seed.add_images(store, project["id"], images)
+        print(f"  --cytomine_id_project {project['id']}")
+        software = seed.register_software(store, descriptor(), project["id"])
+        print(f"  --cytomine_id_software {software['id']}", flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()
 

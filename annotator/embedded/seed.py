@@ -11,7 +11,9 @@ from typing import Any
 
 from annotator.embedded.pixels import open_image
 from annotator.embedded.store import Object, Store, now
+from annotator.errors import AnnotatorError, ExitCode
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 SERVER_INPUTS = {  # how the core finds the five inputs that it fills itself (JobRuntimeService.initJob)
     "HOST": "host",
     "CYTOMINEHOST": "host",
@@ -66,6 +68,28 @@ def add_image(store: Store, project: int, path: Path, size: tuple[int, int] | No
         "imageinstance", project=project, path=str(path.resolve()), instanceFilename=path.name,
         originalFilename=path.name, width=size[0], height=size[1], inReview=False, reviewed=False, reviewUser=None,
     )  # fmt: skip
+
+
+def add_images(store: Store, project: int, folder: Path) -> dict[int, Path]:
+    """All pictures of a folder; files that are no pictures are named and left out.
+
+    Returns:
+        Their paths by the ids of their images.
+
+    Raises:
+        AnnotatorError: (USAGE) no such folder, or no pictures in it.
+    """
+    if not folder.is_dir():
+        raise AnnotatorError(f"There is no folder {folder}. Name one with pictures.", ExitCode.USAGE)
+    added = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
+        try:
+            added[add_image(store, project, path)["id"]] = path
+        except (OSError, SyntaxError, ValueError) as error:
+            print(f"Left out {path.name!r}: no picture ({error})")
+    if not added:
+        raise AnnotatorError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}).", ExitCode.USAGE)
+    return added
 
 
 def register_software(store: Store, descriptor: Mapping[str, Any], project: int) -> Object:

@@ -171,10 +171,13 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
             for parameter in store.find("softwareparameter", software=item["id"])
             if not parameter["setByServer"]
         ]
-        full_name = f"{item['name']} ({item['softwareVersion']})"
+        full_name = f"{item['name']} ({item['softwareVersion']})" if item["softwareVersion"] else item["name"]
         return shown("software", item) | {
-            "fullName": full_name, "executable": True, "deprecated": False, "parameters": parameters
-        }  # fmt: skip
+            "fullName": full_name,
+            "executable": bool(item["commandLine"]),
+            "deprecated": False,
+            "parameters": parameters,
+        }
 
     def shown_project(item: Object) -> Object:
         ontology = found("ontology", item["ontology"])
@@ -302,6 +305,15 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
     def projects() -> Response:
         return as_list([shown_project(item) for item in store.find("project") if person() in item["users"]])
 
+    @app.post("/api/project.json")
+    def add_project() -> Response:
+        content = body()
+        ontology = found("ontology", int(content["ontology"]))
+        project = store.add(
+            "project", name=content["name"], ontology=ontology["id"], users=[person()], isReadOnly=False
+        )
+        return as_added("project", shown_project(project))
+
     @app.get("/api/project/<int:number>.json")
     def project(number: int) -> Response:
         return as_json(shown_project(readable_project(number)))
@@ -309,6 +321,18 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
     @app.get("/api/software.json")
     def all_software() -> Response:
         return as_list([shown_software(item) for item in store.find("software")])
+
+    @app.post("/api/software.json")
+    def add_software() -> Response:
+        item = store.add("software", name=body()["name"], softwareVersion=None, commandLine="")
+        return as_added("software", shown_software(item))
+
+    @app.post("/api/softwareproject.json")
+    def add_software_project() -> Response:
+        content = body()
+        project, software = readable_project(int(content["project"])), found("software", int(content["software"]))
+        row = store.add("softwareproject", software=software["id"], project=project["id"])
+        return as_added("softwareproject", shown("softwareproject", row))
 
     @app.get("/api/project/<int:number>/software.json")
     def project_software(number: int) -> Response:
@@ -331,9 +355,36 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
         rows = store.find("softwareparameter", software=found("software", number)["id"])
         return as_list([shown("softwareparameter", row) for row in rows if everything or not row["setByServer"]])
 
-    @app.get("/api/<any(software_parameter, softwareparameter):_>/<int:number>.json")
+    def parameter_fields(content: Object) -> Object:
+        texts = ("uri", "uriPrintAttribut", "uriSortAttribut", "humanName", "valueKey", "commandLineFlag")
+        flags = ("required", "setByServer", "serverParameter")
+        default = content.get("defaultParamValue")
+        return (
+            {"name": content["name"], "type": content["type"], "index": int(content.get("index") or 0)}
+            | {key: content.get(key) for key in texts}
+            | {key: bool(content.get(key)) for key in flags}
+            | {"defaultParamValue": None if default in (None, "") else str(default)}
+        )
+
+    @app.post("/api/<any(software_parameter, softwareparameter):_>.json")
+    def add_software_parameter(_: str) -> Response:
+        content = body()
+        software = found("software", int(content["software"]))
+        row = store.add("softwareparameter", software=software["id"], **parameter_fields(content))
+        return as_added("softwareparameter", shown("softwareparameter", row))
+
+    @app.route(
+        "/api/<any(software_parameter, softwareparameter):_>/<int:number>.json", methods=["GET", "PUT", "DELETE"]
+    )
     def software_parameter(_: str, number: int) -> Response:
-        return as_json(shown("softwareparameter", found("softwareparameter", number)))
+        row = found("softwareparameter", number)
+        if request.method == "GET":
+            return as_json(shown("softwareparameter", row))
+        if request.method == "PUT":
+            row = store.update("softwareparameter", number, **parameter_fields(body()))
+        else:
+            store.remove("softwareparameter", number)
+        return as_added("softwareparameter", shown("softwareparameter", row))
 
     @app.post("/api/job.json")
     def add_job() -> Response:
@@ -434,6 +485,10 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
     @app.get("/api/ontology.json")
     def ontologies() -> Response:
         return as_list([shown("ontology", item) for item in store.find("ontology")])
+
+    @app.post("/api/ontology.json")
+    def add_ontology() -> Response:
+        return as_added("ontology", shown("ontology", store.add("ontology", name=body()["name"], user=person())))
 
     @app.get("/api/ontology/<int:number>.json")
     def ontology(number: int) -> Response:
@@ -563,6 +618,8 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
             image = store.get("imageinstance", int(item.get("image") or 0))
             if image:
                 writable_project(image["project"])
+            if getattr(g, "fault", None) is not None and g.fault.kind == "no_properties":
+                item = {key: value for key, value in item.items() if key != "properties"}
             return annotations.add(store, g.user, item)
 
         place = "algoannotations" if g.user["algo"] else "userannotations"

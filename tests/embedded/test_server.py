@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,10 +30,13 @@ from cytomine.models import (
     TermCollection,
 )
 from cytomine.models.software import JobDataCollection
+from cytomine.utilities.descriptor_reader import read_descriptor
 from PIL import Image
 from shapely import wkt
 
 from annotator.embedded import seed
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -125,6 +129,20 @@ def test_descriptor_becomes_software(client, project):
     first = everything[0]
     assert (first.name, first.index, first.required, first.valueKey) == ("cytomine_host", 100, True, "[CYTOMINE_HOST]")
     assert all(parameter.defaultParamValue != "" for parameter in everything)
+
+
+def test_the_clients_own_way_to_register_an_app(client, project):
+    software = read_descriptor(str(ROOT / "descriptor.json"))
+    parameters = SoftwareParameterCollection(filters={"software": software.id}, withSetByServer=True).fetch()
+    assert [parameter.name for parameter in parameters][:2] == ["cytomine_host", "cytomine_public_key"]
+    assert len(parameters) == 13
+    assert parameters[-1].defaultParamValue is None
+
+
+def test_a_project_can_be_made_with_the_client(client):
+    ontology = Ontology("New terms").save()
+    made = Project("New project", ontology.id).save()
+    assert Project().fetch(made.id).ontologyName == "New terms"
 
 
 def test_a_launch_without_a_required_value_is_refused(server, project):

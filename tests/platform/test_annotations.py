@@ -82,6 +82,28 @@ def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, mon
     assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
 
 
+@pytest.mark.parametrize(
+    "troubles",
+    [[], ["lost_answer", "close"], ["close", "lost_answer", "status"]],
+    ids=lambda troubles: "+".join(troubles) or "fine",
+)
+def test_servers_that_drop_properties_get_them_one_by_one(as_job, server, monkeypatch, troubles):
+    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
+    connection, image = as_job
+    server.fail(
+        {"path": "annotation.json", "method": "POST", "kind": "no_properties"},
+        *({"path": "property.json", "method": "POST", "kind": kind, "value": 503} for kind in troubles),
+    )
+    upload(connection, image, connection.user["id"], made(3))
+    found = fetch_annotations(connection, connection.user["id"], [image])
+    assert {item.id: item.properties for item in found} == {
+        item.id: {"score": f"0.{i:04d}", "model": "test 1"} for i, item in enumerate(sorted(found, key=lambda a: a.id))
+    }
+    assert len(found) == 3
+    rows = server.store.find("property", ownerKind="annotation", key="score")
+    assert len([row for row in rows if row["domainIdent"] in {item.id for item in found}]) == 3
+
+
 def test_what_cannot_be_stored_is_counted(as_job, project, monkeypatch):
     monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
     connection, image = as_job

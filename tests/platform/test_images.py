@@ -74,9 +74,10 @@ def test_no_size_says_so(connection, project, picture):
         fetch(connection, project, project.add_image(picture, size=(0, 0)))
 
 
-def test_servers_without_thumbs_are_asked_for_windows(connection, project, picture, server):
+@pytest.mark.parametrize("missing", [r"thumb\.jpg", r"thumb\.jpg|window"], ids=["window", "preview"])
+def test_servers_without_thumbs_of_instances_are_asked_otherwise(connection, project, picture, server, missing):
     number = project.add_image(picture)
-    server.fail({"path": "thumb", "method": "GET", "kind": "status", "value": 404, "times": 1})
+    server.fail({"path": missing, "method": "GET", "kind": "status", "value": 404, "times": 9})
     assert fetch(connection, project, number).shape == (200, 300, 3)
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import write_descriptor
 
 
@@ -37,6 +37,11 @@ def main(argv: list[str]) -> int:
     except AnnotatorError as error:
         print(error, file=sys.stderr)
         return error.code
+    except OSError as error:
+        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
+        return ExitCode.DISK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -16,7 +16,7 @@ from PIL import Image
 from annotator.embedded import gallery, pixels, seed
 from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
-from annotator.errors import ExitCode
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import descriptor, parse
 from annotator.platform.annotations import StoredAnnotation, fetch_annotations
 from annotator.platform.connection import Connection
@@ -38,8 +38,10 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
         job_arguments: parameters handed to the job, as on its command line.
 
     Raises:
-        AnnotatorError: no pictures, or a folder that cannot be read or written.
+        AnnotatorError: no pictures or no model where they should be.
     """
+    if model is not None and not model.exists():
+        raise AnnotatorError(f"There is no model {model}. Name a bundle, folder or zip.", ExitCode.BAD_MODEL)
     out.mkdir(parents=True, exist_ok=True)
     if images is None:
         images = out / "gallery"

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -10,6 +11,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 from shapely.geometry import box
 
+from annotator.errors import ExitCode
+from annotator.models import bundle
 from annotator.report.coco import Finding, Picture, as_coco
 from annotator.report.page import write_page
 
@@ -63,16 +66,32 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     assert "&lt;b&gt;harp &amp; co.png" in page
 
 
+def test_a_model_of_ones_own(builtin_model, gallery, tmp_path):
+    configuration = dataclasses.replace(builtin_model.configuration, name="mine", threshold=0.25)
+    bundle.save(dataclasses.replace(builtin_model, configuration=configuration), tmp_path / "bundle")
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/harp.png").write_bytes((gallery / "harp_in_oil.png").read_bytes())
+    ended = demo("--images", tmp_path / "pictures", "--out", tmp_path / "out", "--model", tmp_path / "bundle")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "out/detections.json").read_text())
+    assert found["info"]["model"].startswith("mine ")
+    assert found["info"]["threshold"] == 0.25
+    assert found["annotations"]
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "code", "message"),
     [
-        (("--images", "/no/such/folder"), "There is no folder /no/such/folder"),
-        (("--images", str(ROOT / ".ci")), "holds no pictures"),
+        (("--images", "/no/such/folder"), ExitCode.USAGE, "There is no folder /no/such/folder"),
+        (("--images", ROOT / ".ci"), ExitCode.USAGE, "holds no pictures"),
+        (("--images", ROOT / "docs", "--threshold", "high"), ExitCode.USAGE, "--threshold is 'high'"),
+        (("--model", "/no/such/model"), ExitCode.BAD_MODEL, "There is no model /no/such/model"),
+        (("--out", "/proc/nothing/here"), ExitCode.DISK, "/proc/nothing"),
     ],
 )
-def test_mistakes(tmp_path, arguments, message):
-    ended = demo("--out", tmp_path / "out", *arguments)
-    assert ended.returncode == 2
+def test_mistakes(tmp_path, arguments, code, message):
+    ended = demo(*(() if "--out" in arguments else ("--out", tmp_path / "out")), *arguments)
+    assert ended.returncode == code
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 LEVEL_SIDES = (224, 320, 448, 640, 896, 1280, 1792)  # longest sides in pixels, half an octave apart
 SCAN_SIDE = LEVEL_SIDES[-1]  # more pixels than this on the longest side are not looked at
-MAXIMUM_ENLARGEMENT = 2.0  # a picture enlarged more shows the network nothing but blur
+MAXIMUM_ENLARGEMENT = 1.5  # a picture enlarged more shows the network nothing but blur
 
 
 def level_sizes(width: int, height: int) -> list[tuple[int, int]]:
@@ -19,7 +19,7 @@ def level_sizes(width: int, height: int) -> list[tuple[int, int]]:
 
 def resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
     """An RGB picture (h, w, 3) uint8 at another size, low-pass filtered where it shrinks."""
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
 
 
 def pad(image: np.ndarray, multiple: int, colour: tuple[int, int, int]) -> np.ndarray:

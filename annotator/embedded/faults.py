@@ -81,6 +81,7 @@ def broken(rule: Rule, answer: Callable[[], Response]) -> Response:
     if rule.kind == "lost_answer":
         return Response("", 504)
     if rule.kind == "truncate":
+        response.direct_passthrough = False  # files too are cut
         content = response.get_data()
         headers = dict(response.headers) | {"Content-Length": str(len(content))}
         return Response([content[: len(content) // 2]], response.status_code, headers=headers)

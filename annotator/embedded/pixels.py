@@ -84,8 +84,9 @@ def crop(path: Path, shape: BaseGeometry, kind: str, largest: int | None) -> Ima
     mask = Image.new("L", part.size)
     for polygon in getattr(shape, "geoms", [shape]):
         if polygon.geom_type == "Polygon":
-            corners = [(x - box[0], picture.height - y - box[1]) for x, y in polygon.exterior.coords]
-            ImageDraw.Draw(mask).polygon(corners, fill=255)
+            for ring, fill in ((polygon.exterior, 255), *((hole, 0) for hole in polygon.interiors)):
+                corners = [(x - box[0], picture.height - y - box[1]) for x, y in ring.coords]
+                ImageDraw.Draw(mask).polygon(corners, fill=fill)
     if kind == "mask":
         return bounded(mask.convert("RGB"), largest)
     part.putalpha(mask)

@@ -78,6 +78,7 @@ def running(data: Path, allow_faults: bool = False) -> Iterator[Access]:
         data: folder of the server's database and files.
         allow_faults: see `create_app`.
     """
+    data = data.resolve()  # the other process runs in another folder
     command = [sys.executable, "-m", "annotator", "serve", "--data", str(data), *(["--faults"] if allow_faults else [])]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     try:

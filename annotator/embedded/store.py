@@ -43,6 +43,7 @@ class Store:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "files").mkdir(exist_ok=True)
+        (folder / "cytomine.sqlite").touch(mode=0o600)  # it holds private keys
         self._threads = threading.local()
         self._database.executescript(SCHEMA)
 

@@ -34,7 +34,8 @@ from cytomine.utilities.descriptor_reader import read_descriptor
 from PIL import Image
 from shapely import wkt
 
-from annotator.embedded import seed
+from annotator.embedded import pixels, seed
+from annotator.embedded.process import running
 
 ROOT = Path(__file__).parents[2]
 
@@ -328,6 +329,22 @@ def test_crops_follow_the_flip_and_the_cores_swap(project, layers, server, tmp_p
     number = next(number for number, name in names.items() if name == "found")
     client.download_file(f"algoannotation/{number}/mask.png", str(tmp_path / "mask.png"))
     assert Image.open(tmp_path / "mask.png").mode == "RGBA"
+
+
+def test_masks_keep_holes(picture):
+    ring = wkt.loads("POLYGON ((10 10, 90 10, 90 90, 10 90, 10 10), (30 30, 70 30, 70 70, 30 70, 30 30))")
+    mask = pixels.crop(picture, ring, "mask", None)
+    assert mask.size == (80, 80)
+    assert mask.getpixel((5, 5)) == (255, 255, 255)
+    assert mask.getpixel((40, 40)) == (0, 0, 0)
+
+
+def test_keys_are_readable_by_their_owner_only_and_relative_folders_work(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with running(Path("data")) as access:
+        assert requests.get(f"{access.host}/server/ping", timeout=9).json()["alive"]
+    for name in ("cytomine.sqlite", "access.json"):
+        assert (tmp_path / "data" / name).stat().st_mode & 0o077 == 0, name
 
 
 # --- terms, properties, files --------------------------------------------------------------------------------------

@@ -125,6 +125,13 @@ def test_coco_file_is_read_by_pycocotools(tmp_path):
     assert written["info"] == INFO
 
 
+def test_hostile_file_names_neither_stop_the_page_nor_turn_its_text():
+    name = "half \ud83d a character, \u202egnp.exe"
+    text = write_page([dataclasses.replace(PICTURES[0], file_name=name)], INFO)
+    assert "half ? a character" in text.encode("utf-8").decode("utf-8")
+    assert "\u202e" not in text
+
+
 def test_page_shows_everything_and_needs_nothing():
     text = write_page(PICTURES, INFO)
     tags = Tags(text).tags

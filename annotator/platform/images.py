@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import to_rgb
 from annotator.platform.connection import Connection, Json, RequestFailed
+from annotator.text import printable
 
 LARGEST_FILE = 256 << 20
 # We ask for pictures of a bounded size. A server that ignores that may still send a large one, but not any size.
@@ -60,7 +61,7 @@ def _project_image(item: Json) -> ProjectImage:
     # In a blind project names are replaced by numbers, or are missing.
     name = str(item.get("instanceFilename") or item.get("blindedName") or f"image {item['id']}")
     # A file name may hold anything, line breaks too; ours stands in logs and comments of one line.
-    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    name = printable(name)
     width, height = (int(item.get(side) or 0) for side in ("width", "height"))
     return ProjectImage(item["id"], name, width, height, item.get("preview"))
 

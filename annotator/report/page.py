@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from annotator.report.coco import Finding, Picture
+from annotator.text import printable
 from annotator.vocabulary import by_mimo_id
 
 # Told apart also by people who see few colours (Okabe & Ito 2008), bright enough for lines on paintings.
@@ -26,7 +27,7 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
     """
     counts = Counter(finding.instrument for picture in pictures for finding in picture.findings)
     colours = {name: COLOURS[number % len(COLOURS)] for number, (name, _) in enumerate(counts.most_common())}
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
         with_findings=sorted(
@@ -43,6 +44,10 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         corners=_corners,
         classification=_classification,
     )
+
+
+def _shown(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
 
 
 def _data_address(picture: Picture) -> str:

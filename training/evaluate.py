@@ -59,7 +59,7 @@ def match(boxes: np.ndarray, scores: np.ndarray, truth: Truth, iou: float) -> tu
     counted = np.ones(len(boxes), bool)
     if not len(truth.boxes) or not len(boxes):
         return right, counted
-    overlaps = intersection_over_union(boxes, truth.boxes)
+    overlaps = intersection_over_union(boxes[:, None], truth.boxes)
     taken = np.zeros(len(truth.boxes), bool)
     for i in np.argsort(-scores, kind="stable"):
         best = int(np.argmax(overlaps[i]))

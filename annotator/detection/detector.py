@@ -56,32 +56,29 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
     labels = found.probabilities.argmax(axis=1)
     scores = found.probabilities.sum(axis=1)
     chosen = np.flatnonzero(scores >= threshold)
-    kept = chosen[
-        suppress(
-            found.boxes[chosen],
-            labels[chosen],
-            scores[chosen],
-            same_label=SAME_PLACE,
-            other_label=OTHER_LABEL_SAME_PLACE,
-            most=len(chosen),
-        )
-    ]
-    if not len(kept):
+    if not len(chosen):
         return Detections.none()
+    places, place_of = suppress(
+        found.boxes[chosen],
+        labels[chosen],
+        scores[chosen],
+        same_label=SAME_PLACE,
+        other_label=OTHER_LABEL_SAME_PLACE,
+    )
+    kept = chosen[places]
     evidence_map = extent.average_evidence(levels, evidences, width, height)
     outlines = [
         affinity.scale(extent.outline(evidence_map, found.boxes[window]), width, height, origin=(0, 0))
         for window in kept
     ]
     boxes = np.array([outline.bounds for outline in outlines])
-    best = suppress(
+    best, instrument_of = suppress(
         boxes,
         labels[kept],
         scores[kept],
         same_label=SAME_INSTRUMENT,
         other_label=OTHER_LABEL_SAME_PLACE,
         inside=PART_OF,
-        most=len(kept),
     )
     return Detections(boxes, labels[kept], scores[kept], tuple(outlines))[best]
 

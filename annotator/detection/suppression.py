@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
 
 from annotator.detection.boxes import intersection_over_smaller, intersection_over_union
+
+CHUNK = 64  # boxes decided at a time: few enough that a list of all that touch them is small beside the boxes
+PAIRS = 1 << 18  # pairs of boxes whose overlap is computed at a time
 
 
 def suppress(
@@ -15,31 +19,69 @@ def suppress(
     same_label: float,
     other_label: float,
     inside: float = np.inf,
-    most: int,
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Greedy, class-aware non-maximum suppression.
 
-    In order of falling score each box is kept and removes the boxes after it that overlap it too much.
+    In order of falling score each box is kept and removes the boxes after it that overlap it too much. Only boxes that
+    touch are compared, found in a tree of boxes, so time grows with the overlaps that there are and memory with n.
 
     Args:
         boxes: (n, 4) float.
         labels: (n,) int.
         scores: (n,) float.
-        same_label: intersection over union above which a box of the same label is removed.
+        same_label: intersection over union above which a box of the same label is removed, 0 or more.
         other_label: the same for a box of another label.
         inside: intersection over the smaller box above which a box of the same label is removed.
-        most: how many to keep at the most.
 
     Returns:
-        Positions of the boxes that are kept, best first.
+        Positions of the boxes that are kept, best first; and for every box the position of the one that removed it,
+        the best of them where several would, or its own if it is kept: (n,).
     """
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, rest = order[0], order[1:]
-        kept.append(int(best))
-        overlap = intersection_over_union(boxes[best : best + 1], boxes[rest])[0]
-        alike = labels[rest] == labels[best]
-        part = intersection_over_smaller(boxes[best : best + 1], boxes[rest])[0] > inside
-        order = rest[~((overlap > np.where(alike, same_label, other_label)) | (alike & part))]
-    return np.array(kept, np.int64)
+    boxes, labels = boxes[order], labels[order]  # from here on a smaller position is a better box
+    keeper = np.full(len(boxes), -1)
+
+    def removes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
+        """For pairs of positions, whether the better removes the worse."""
+        overlap = intersection_over_union(boxes[better], boxes[worse])
+        alike = labels[better] == labels[worse]
+        part = intersection_over_smaller(boxes[better], boxes[worse]) > inside
+        return (overlap > np.where(alike, same_label, other_label)) | (alike & part)
+
+    shapes = shapely.box(*boxes.T)
+    tree = shapely.STRtree(shapes)
+    start = 0
+    while start < len(boxes):
+        chunk = start + np.flatnonzero(keeper[start:] < 0)[:CHUNK]
+        if not len(chunk):
+            break
+        rows, columns = np.triu_indices(len(chunk), 1)
+        among = np.zeros((len(chunk), len(chunk)), bool)
+        among[rows, columns] = removes(chunk[rows], chunk[columns])
+        for i, position in enumerate(chunk):
+            if keeper[position] < 0:
+                keeper[position] = position
+                later = chunk[among[i]]
+                keeper[later[keeper[later] < 0]] = position
+        start = chunk[-1] + 1
+
+        kept = chunk[keeper[chunk] == chunk]
+        rows, worse = tree.query(shapes[kept])  # pairs in order of rows, so the best box comes first
+        undecided = (worse >= start) & (keeper[worse] < 0)
+        better, worse = kept[rows[undecided]], worse[undecided]
+        for first in range(0, len(worse), PAIRS):
+            pairs = slice(first, first + PAIRS)
+            removed = removes(better[pairs], worse[pairs])
+            _first_wins(keeper, worse[pairs][removed], better[pairs][removed])
+
+    kept = np.flatnonzero(keeper == np.arange(len(boxes)))
+    remover = np.empty(len(boxes), np.int64)
+    remover[order] = order[keeper]
+    return order[kept], remover
+
+
+def _first_wins(keeper: np.ndarray, worse: np.ndarray, better: np.ndarray) -> None:
+    """Set ``keeper[worse] = better`` where it is still open, the first of several values."""
+    positions, first = np.unique(worse, return_index=True)
+    undecided = keeper[positions] < 0
+    keeper[positions[undecided]] = better[first[undecided]]

@@ -23,8 +23,8 @@ def test_overlaps_equal_shapely(a, b):
     shared = shapely.area(shapely.intersection(first[:, None], second[None]))
     union = shapely.area(shapely.union(first[:, None], second[None]))
     smaller = np.minimum(shapely.area(first)[:, None], shapely.area(second)[None])
-    np.testing.assert_allclose(intersection_over_union(a, b), shared / union)
-    np.testing.assert_allclose(intersection_over_smaller(a, b), shared / smaller)
+    np.testing.assert_allclose(intersection_over_union(a[:, None], b), shared / union)
+    np.testing.assert_allclose(intersection_over_smaller(a[:, None], b), shared / smaller)
 
 
 @pytest.mark.parametrize("overlap", [intersection_over_union, intersection_over_smaller])

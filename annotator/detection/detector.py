@@ -58,7 +58,7 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
     chosen = np.flatnonzero(scores >= threshold)
     if not len(chosen):
         return Detections.none()
-    places, place_of = suppress(
+    places = suppress(
         found.boxes[chosen],
         labels[chosen],
         scores[chosen],
@@ -72,7 +72,7 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
         for window in kept
     ]
     boxes = np.array([outline.bounds for outline in outlines])
-    best, instrument_of = suppress(
+    best = suppress(
         boxes,
         labels[kept],
         scores[kept],

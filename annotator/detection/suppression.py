@@ -19,7 +19,7 @@ def suppress(
     same_label: float,
     other_label: float,
     inside: float = np.inf,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Greedy, class-aware non-maximum suppression.
 
     In order of falling score each box is kept and removes the boxes after it that overlap it too much. Only boxes that
@@ -34,8 +34,7 @@ def suppress(
         inside: intersection over the smaller box above which a box of the same label is removed.
 
     Returns:
-        Positions of the boxes that are kept, best first; and for every box the position of the one that removed it,
-        the best of them where several would, or its own if it is kept: (n,).
+        Positions of the boxes that are kept, best first.
     """
     order = np.argsort(-scores, kind="stable")
     boxes, labels = boxes[order], labels[order]  # from here on a smaller position is a better box
@@ -75,9 +74,7 @@ def suppress(
             _first_wins(keeper, worse[pairs][removed], better[pairs][removed])
 
     kept = np.flatnonzero(keeper == np.arange(len(boxes)))
-    remover = np.empty(len(boxes), np.int64)
-    remover[order] = order[keeper]
-    return order[kept], remover
+    return order[kept]
 
 
 def _first_wins(keeper: np.ndarray, worse: np.ndarray, better: np.ndarray) -> None:

@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, memory, speed
+from benchmarks import accuracy, memory, speed, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
     "memory": memory.run,
+    "suppression": suppression.run,
     "accuracy": accuracy.run,
 }
 

@@ -22,10 +22,3 @@ def intersection_over_union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     shared = intersection(a, b)
     union = area(a) + area(b) - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-
-
-def intersection_over_smaller(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Shared area over the smaller box's area, broadcasting as in `intersection`; 1 where one lies inside the other."""
-    shared = intersection(a, b)
-    smaller = np.minimum(area(a), area(b))
-    return np.divide(shared, smaller, out=np.zeros_like(shared), where=smaller > 0)

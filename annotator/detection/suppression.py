@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 
-from annotator.detection.boxes import intersection_over_smaller, intersection_over_union
+from annotator.detection.boxes import area, intersection
 
 CHUNK = 64  # boxes decided at a time: few enough that a list of all that touch them is small beside the boxes
 PAIRS = 1 << 18  # pairs of boxes whose overlap is computed at a time
@@ -38,47 +38,37 @@ def suppress(
     """
     order = np.argsort(-scores, kind="stable")
     boxes, labels = boxes[order], labels[order]  # from here on a smaller position is a better box
-    keeper = np.full(len(boxes), -1)
+    areas = area(boxes)
 
     def removes(better: np.ndarray, worse: np.ndarray) -> np.ndarray:
         """For pairs of positions, whether the better removes the worse."""
-        overlap = intersection_over_union(boxes[better], boxes[worse])
+        shared = intersection(boxes[better], boxes[worse])
+        union = areas[better] + areas[worse] - shared
         alike = labels[better] == labels[worse]
-        part = intersection_over_smaller(boxes[better], boxes[worse]) > inside
-        return (overlap > np.where(alike, same_label, other_label)) | (alike & part)
+        part = shared > inside * np.minimum(areas[better], areas[worse]) if np.isfinite(inside) else False
+        return (shared > np.where(alike, same_label, other_label) * union) | (alike & part)
 
     shapes = shapely.box(*boxes.T)
     tree = shapely.STRtree(shapes)
+    alive = np.ones(len(boxes), bool)  # kept, or not yet decided
     start = 0
     while start < len(boxes):
-        chunk = start + np.flatnonzero(keeper[start:] < 0)[:CHUNK]
+        chunk = start + np.flatnonzero(alive[start:])[:CHUNK]
         if not len(chunk):
             break
         rows, columns = np.triu_indices(len(chunk), 1)
         among = np.zeros((len(chunk), len(chunk)), bool)
         among[rows, columns] = removes(chunk[rows], chunk[columns])
         for i, position in enumerate(chunk):
-            if keeper[position] < 0:
-                keeper[position] = position
-                later = chunk[among[i]]
-                keeper[later[keeper[later] < 0]] = position
+            if alive[position]:
+                alive[chunk[among[i]]] = False
         start = chunk[-1] + 1
 
-        kept = chunk[keeper[chunk] == chunk]
-        rows, worse = tree.query(shapes[kept])  # pairs in order of rows, so the best box comes first
-        undecided = (worse >= start) & (keeper[worse] < 0)
+        kept = chunk[alive[chunk]]
+        rows, worse = tree.query(shapes[kept])
+        undecided = (worse >= start) & alive[worse]
         better, worse = kept[rows[undecided]], worse[undecided]
         for first in range(0, len(worse), PAIRS):
             pairs = slice(first, first + PAIRS)
-            removed = removes(better[pairs], worse[pairs])
-            _first_wins(keeper, worse[pairs][removed], better[pairs][removed])
-
-    kept = np.flatnonzero(keeper == np.arange(len(boxes)))
-    return order[kept]
-
-
-def _first_wins(keeper: np.ndarray, worse: np.ndarray, better: np.ndarray) -> None:
-    """Set ``keeper[worse] = better`` where it is still open, the first of several values."""
-    positions, first = np.unique(worse, return_index=True)
-    undecided = keeper[positions] < 0
-    keeper[positions[undecided]] = better[first[undecided]]
+            alive[worse[pairs][removes(better[pairs], worse[pairs])]] = False
+    return order[alive]

@@ -134,6 +134,7 @@ def _finding(annotation: StoredAnnotation) -> Finding:
         int(mimo_id) if mimo_id else None,
         float(annotation.properties["score"]),
         annotation.polygon,
+        annotation.properties.get("also", ""),
     )
 
 

@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 SUMMARY_KEY = "summary"
+ALTERNATIVES = 5  # other names that an annotation mentions: more than a person reads
 
 
 @dataclass
@@ -209,7 +210,9 @@ def _as_annotations(
     model: "Model", detections: "Detections", image: ProjectImage, term_of: dict[int, int]
 ) -> list[annotations.NewAnnotation]:
     new = []
-    for outline, position, score in zip(detections.outlines, detections.labels, detections.scores, strict=True):
+    for outline, position, score, also in zip(
+        detections.outlines, detections.labels, detections.scores, detections.alternatives, strict=True
+    ):
         label = model.labels[position]
         location = geometry.to_location(outline, image.width, image.height)
         if location is None:
@@ -217,6 +220,10 @@ def _as_annotations(
         properties = {"score": f"{score:.4f}", "instrument": label.name, "model": f"{model.name} {model.version}"}
         if label.mimo_id is not None:
             properties["mimo_id"] = str(label.mimo_id)
+        if also:
+            properties["also"] = ", ".join(
+                f"{model.labels[other].name} {value:.4f}" for other, value in list(also.items())[:ALTERNATIVES]
+            )
         term = term_of.get(label.mimo_id or -1)
         new.append(annotations.NewAnnotation(location, (term,) if term else (), properties))
     return new

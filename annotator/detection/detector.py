@@ -13,7 +13,7 @@ from annotator.models.bundle import Model
 
 SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection over union) show one instrument
 OTHER_LABEL_SAME_PLACE = 0.5  # the same for windows of two labels
-SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments
+SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments of whatever labels
 PART_OF = 0.8  # an instrument of which more than this lies inside a better one of the same label is a part of it
 
 
@@ -66,10 +66,11 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
         other_label=OTHER_LABEL_SAME_PLACE,
     )
     kept = chosen[places]
-    evidence_map = extent.average_evidence(levels, evidences, width, height)
+    windows_kept = found.boxes[kept]
+    maps = extent.activation_maps(levels, class_labels, width, height)
     outlines = [
-        affinity.scale(extent.outline(evidence_map, found.boxes[window]), width, height, origin=(0, 0))
-        for window in kept
+        affinity.scale(extent.outline(np.tensordot(weights, maps, axes=1), window), width, height, origin=(0, 0))
+        for weights, window in zip(extent.scale_weights(levels, windows_kept), windows_kept, strict=True)
     ]
     boxes = np.array([outline.bounds for outline in outlines])
     best = suppress(
@@ -77,10 +78,11 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
         labels[kept],
         scores[kept],
         same_label=SAME_INSTRUMENT,
-        other_label=OTHER_LABEL_SAME_PLACE,
+        other_label=SAME_INSTRUMENT,
         inside=PART_OF,
     )
-    return Detections(boxes, labels[kept], scores[kept], tuple(outlines))[best]
+    everything = Detections(boxes, labels[kept], scores[kept], tuple(outlines))
+    return everything[best].with_alternatives(everything, SAME_INSTRUMENT)
 
 
 def detect(model: Model, image: np.ndarray, threshold: float, max_detections: int) -> Detections:

@@ -1,10 +1,10 @@
 """From a window that shows an instrument to the extent of the instrument.
 
-A window says that an instrument is here, not how far it reaches: the best one is often a part of it. The evidence map
-says which cells speak for it. So the evidence of all levels is averaged into one map, and around each window the map is
-cut in two by Otsu's threshold (Otsu 1979), the one that splits its values into the two most compact groups; the piece
-that holds the window's strongest cell is the instrument. No box was needed to learn this (compare class activation
-maps, Zhou et al. 2016).
+A window says that an instrument is here, not how far it reaches: the best one is often a part of it. Class activation
+says which cells speak for it (Zhou et al. 2016). So the activation of the levels that show the window's surroundings at
+about the size the network knows is averaged into one map, and around the window this map is cut in two by Otsu's
+threshold (Otsu 1979), the one that splits its values into the two most compact groups; the piece that holds the
+window's strongest cell is the instrument. No box was needed to learn this.
 """
 
 from __future__ import annotations
@@ -12,35 +12,58 @@ from __future__ import annotations
 import numpy as np
 from contourpy import FillType, contour_generator
 from PIL import Image
+from scipy.special import logsumexp, softmax
 from shapely.geometry import Point, Polygon
 
+from annotator.detection.boxes import area
 from annotator.detection.windows import Level
 from annotator.models.backbones import STRIDE
 
-MAP_SIDE = 96  # cells of the averaged evidence map along the picture's longest side
+TRAINING_SIDE = 224  # pixels: the size of object that ImageNet networks know best
+OCTAVES = 0.75  # standard deviation over scales: how far from that size a level still says where an object ends
+MAP_SIDE = 96  # cells of the activation map along the picture's longest side
 MARGIN = 0.6  # share of a window's width and height that is looked at on each side of it
 
 
-def average_evidence(levels: list[Level], evidences: list[np.ndarray], width: int, height: int) -> np.ndarray:
-    """The mean evidence of any instrument over all levels, on one grid that covers the picture exactly.
+def activation_maps(levels: list[Level], class_labels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """How strongly each level speaks for any instrument, on one grid that covers the picture exactly.
+
+    Activation is log(sum of exp over the logits of all instruments) minus the mean of all logits. Unlike the log-odds
+    that windows are scored by, it does not fall where something else, such as the player, shows beside the instrument.
 
     Args:
-        levels: the pyramid.
-        evidences: for each level (rows, columns, labels) log-odds.
+        levels: the pyramid, n levels.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
         width: of the picture, any unit.
         height: of the picture, the same unit.
 
     Returns:
-        (rows, columns) float32 log-odds, MAP_SIDE cells along the longest side.
+        (n, rows, columns) float32, MAP_SIDE cells along the longest side.
     """
     longest = max(width, height)
     columns, rows = (max(2, round(MAP_SIDE * side / longest)) for side in (width, height))
-    total = np.zeros((rows, columns), np.float32)
-    for level, values in zip(levels, evidences, strict=True):
-        any_instrument = Image.fromarray(np.logaddexp.reduce(values, axis=-1).astype(np.float32))
+    maps = np.empty((len(levels), rows, columns), np.float32)
+    for level, resized in zip(levels, maps, strict=True):
+        activation = logsumexp(level.logits[..., class_labels >= 0], axis=-1) - level.logits.mean(axis=-1)
         covered = (0, 0, level.width / STRIDE, level.height / STRIDE)  # the rest is padding
-        total += np.asarray(any_instrument.resize((columns, rows), Image.Resampling.BILINEAR, box=covered))
-    return total / len(levels)
+        image = Image.fromarray(activation.astype(np.float32))
+        resized[...] = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR, box=covered))
+    return maps
+
+
+def scale_weights(levels: list[Level], boxes: np.ndarray) -> np.ndarray:
+    """How much each level says about what each window shows: most where the window is as large as a training picture.
+
+    Args:
+        levels: the pyramid, n levels.
+        boxes: (m, 4) windows, as shares of the picture's width and height.
+
+    Returns:
+        (m, n) weights, each row adds up to 1: a Gaussian in octaves.
+    """
+    sides = np.sqrt(area(boxes))[:, None] * np.sqrt([level.width * level.height for level in levels])
+    octaves = np.log2(sides / TRAINING_SIDE)
+    return softmax(-0.5 * (octaves / OCTAVES) ** 2, axis=1)
 
 
 def otsu_threshold(values: np.ndarray) -> float:
@@ -57,23 +80,23 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(ordered[1 + np.argmax(lower * (len(ordered) - lower) * difference**2)])
 
 
-def outline(evidence_map: np.ndarray, box: np.ndarray) -> Polygon:
+def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     """The extent of the instrument that a window shows.
 
     Args:
-        evidence_map: (rows, columns) log-odds that cover the picture.
+        activation: (rows, columns) map that covers the picture, higher where an instrument is.
         box: (4,) the window, as shares of the picture's width and height.
 
     Returns:
         A polygon without holes, as shares of the picture's width and height, inside [0, 1].
     """
-    rows, columns = evidence_map.shape
+    rows, columns = activation.shape
     size = np.array([columns, rows, columns, rows])
     width, height = box[2:] - box[:2]
     around = np.clip(box + np.array([-width, -height, width, height]) * MARGIN, 0, 1) * size
     x0, y0 = np.floor(around[:2]).astype(int)
     x1, y1 = np.ceil(around[2:]).astype(int)
-    region = evidence_map[y0:y1, x0:x1]
+    region = activation[y0:y1, x0:x1]
 
     inner = box * size - [x0, y0, x0, y0]
     left, top = np.floor(inner[:2]).astype(int)

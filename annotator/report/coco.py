@@ -18,12 +18,14 @@ class Finding:
         mimo_id: its number in the MIMO thesaurus, None where it has none.
         score: in [0, 1].
         polygon: its outline in pixels of the picture, origin top-left.
+        also: what else it may be, with scores, as text; empty when nothing else was seen there.
     """
 
     instrument: str
     mimo_id: int | None
     score: float
     polygon: Polygon
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ def as_coco(
                     "area": round(finding.polygon.area, 2),
                     "iscrowd": 0,
                     "score": finding.score,
+                    "also": finding.also,
                 }
             )
     return {

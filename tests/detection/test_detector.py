@@ -55,6 +55,14 @@ def test_scaled_detections_keep_everything_but_the_frame():
     assert found.outlines[0].bounds == (10, 200, 30, 400)
 
 
+def test_other_labels_of_the_same_instrument_are_kept_with_their_best_score():
+    boxes = np.array([[0.0, 0, 10, 10], [1, 0, 10, 10], [0, 0, 10, 9], [0, 0, 9, 9], [0, 0, 10, 10], [8, 8, 20, 20]])
+    everything = Detections(boxes, np.array([0, 1, 2, 1, 0, 3]), np.array([0.9, 0.4, 0.5, 0.7, 0.6, 0.8]))
+    found = everything[[0, 5]].with_alternatives(everything, 0.3)
+    assert [list(found.alternatives[i].items()) for i in (0, 1)] == [[(1, 0.7), (2, 0.5)], []]
+    assert found[1:].scaled(2, 2).alternatives == ({},)
+
+
 @pytest.mark.parametrize(
     ("boxes", "labels", "outlines"),
     [

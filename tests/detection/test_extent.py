@@ -32,9 +32,9 @@ def test_otsu_splits_as_well_as_the_best_split(values):
 
 
 @given(maps, spans, spans)
-def test_outline_is_always_a_polygon_inside_the_picture(evidence_map, horizontal, vertical):
+def test_outline_is_always_a_polygon_inside_the_picture(activation, horizontal, vertical):
     box = np.array([horizontal[0], vertical[0], horizontal[1], vertical[1]])
-    outline = extent.outline(evidence_map, box)
+    outline = extent.outline(activation, box)
     assert outline.is_valid
     assert outline.area > 0
     assert np.min(outline.bounds) >= 0
@@ -51,11 +51,31 @@ def test_outline_follows_the_blob_that_the_window_touches():
     assert found.intersection(truth).area / found.union(truth).area > 0.9
 
 
-def test_average_evidence_covers_the_picture_without_the_padding():
-    values = np.zeros((4, 7, 1), np.float32)
-    values[:, :4] = 8.0  # the left 128 of 200 pixels; the last 24 of 224 are padding
-    level = Level(np.zeros((4, 7, 2), np.float32), 200, 128)
-    found = extent.average_evidence([level, level], [values, values], 1000, 640)
-    assert found.shape == (61, 96)
-    edge = np.interp(4.0, found[30, ::-1], np.arange(96)[::-1])
+def test_activation_maps_cover_the_picture_without_the_padding():
+    logits = np.zeros((4, 7, 2), np.float32)
+    logits[:, :4, 0] = 8.0  # the left 128 of 200 pixels; the last 24 of 224 are padding
+    level = Level(logits, 200, 128)
+    maps = extent.activation_maps([level, level], np.array([0, -1]), 1000, 640)
+    assert maps.shape == (2, 61, 96)
+    np.testing.assert_allclose([maps.min(), maps.max()], [0, 4])  # 8 - (8 + 0) / 2
+    edge = np.interp(2.0, maps[0, 30, ::-1], np.arange(96)[::-1])
     assert abs((edge + 0.5) / 96 - 128 / 200) < 0.01
+
+
+def test_activation_does_not_fall_beside_another_object():
+    alone, beside = np.zeros((1, 1, 1000), np.float32), np.zeros((1, 1, 1000), np.float32)
+    alone[..., 0] = beside[..., 0] = 10.0
+    beside[..., 1] = 12.0
+    labels = np.array([0] + [-1] * 999)
+    maps = [extent.activation_maps([Level(logits, 32, 32)], labels, 1, 1) for logits in (alone, beside)]
+    np.testing.assert_allclose(*maps, atol=0.02)
+
+
+def test_the_level_where_a_window_is_as_large_as_a_training_picture_weighs_most():
+    levels = [Level(np.zeros((1, 1, 2)), side, side) for side in (1792, 896, 448, 224)]
+    boxes = np.array([[0, 0, 1, 1], [0.5, 0.5, 0.625, 0.625], [0, 0, 1, 0.25]])
+    weights = extent.scale_weights(levels, boxes)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+    np.testing.assert_array_equal(weights.argmax(axis=1), [3, 0, 2])
+    # one octave from the best level: the Gaussian's value at 1 / 0.75 standard deviations
+    np.testing.assert_allclose(weights[0, 2] / weights[0, 3], np.exp(-0.5 / 0.75**2))

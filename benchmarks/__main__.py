@@ -4,13 +4,14 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, memory, speed, suppression
+from benchmarks import accuracy, composites, memory, speed, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
     "memory": memory.run,
     "suppression": suppression.run,
     "accuracy": accuracy.run,
+    "composites": composites.run,
 }
 
 if __name__ == "__main__":

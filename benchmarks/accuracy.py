@@ -1,66 +1,104 @@
-"""Detection on real artworks that people have drawn boxes on, every instrument counted as one class."""
+"""Detection on real artworks that people have drawn boxes on: any instrument, and with the right term."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from annotator.detection import SCAN_SIDE, detector
+from annotator.detection import SCAN_SIDE, Detections, detector
 from annotator.models import builtin
-from training.evaluate import Truth, match, precision_recall
+from annotator.vocabulary import matching
+from training.evaluate import Curve, Truth, match, precision_recall
 
 ARTWORKS = Path(__file__).parents[1] / "../shared/data/artworks"
 IOUS = (0.1, 0.3, 0.5)
 LOWEST = 0.02  # least score of the detections that the precision-recall curve is made of
 RESAMPLES = 1000
 
+Found = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
-def _rows(name: str) -> list[dict[str, str]]:
+
+def rows(name: str) -> list[dict[str, str]]:
+    """The lines of one of the artworks' tables."""
     return list(csv.DictReader((ARTWORKS / name).read_text(encoding="utf-8").splitlines()))
 
 
+def average_precisions(
+    collections: Mapping[str, tuple[Found, Mapping[str, Truth]]], prefix: str
+) -> dict[str, list[float] | float]:
+    """Average precision with 95 % bootstrap intervals over pictures, and recall, at each of IOUS.
+
+    Args:
+        collections: by picture, its detections and truths by any key (the picture, or the picture and a term).
+        prefix: of the names in the result.
+    """
+
+    def curve(sample: np.ndarray, iou: float) -> Curve:
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        truths: dict[str, Truth] = {}
+        for number, name in enumerate(sample):
+            found |= {f"{number}/{key}": value for key, value in collections[name][0].items()}
+            truths |= {f"{number}/{key}": value for key, value in collections[name][1].items()}
+        return precision_recall(found, truths, iou)
+
+    names = np.array(list(collections))
+    samples = [np.random.default_rng(i).choice(names, len(names)) for i in range(RESAMPLES)]
+    result: dict[str, list[float] | float] = {}
+    for iou in IOUS:
+        whole = curve(names, iou)
+        interval = np.nanpercentile([curve(sample, iou).average_precision for sample in samples], [2.5, 97.5])
+        result[f"{prefix}ap@{iou}"] = [round(float(value), 3) for value in (whole.average_precision, *interval)]
+        result[f"{prefix}recall@{iou}"] = round(whole.recall, 3)
+    return result
+
+
+def _of_each_term(
+    found: Detections, truth: Truth, truth_ids: list[int | None], model_ids: list[int | None]
+) -> tuple[Found, Mapping[str, Truth]]:
+    """One picture as one collection a term; what the model has no term for counts neither for nor against."""
+    unknown = np.array([number not in model_ids for number in truth_ids], bool)
+    detections, truths = {}, {}
+    for label, number in enumerate(model_ids):
+        own = np.array([wanted == number for wanted in truth_ids], bool)
+        here = found.labels == label
+        detections[str(number)] = (found.boxes[here], found.scores[here])
+        truths[str(number)] = Truth(truth.boxes[own | unknown], (truth.difficult | unknown)[own | unknown])
+    return detections, truths
+
+
 def run() -> dict[str, object]:
-    """Average precision (PASCAL VOC, difficult boxes ignored) with 95 % bootstrap intervals over artworks."""
+    """PASCAL VOC average precision of the built-in model, difficult boxes ignored."""
     if not ARTWORKS.exists():
         return {"skipped": "the artworks do not lie beside the project"}
     model = builtin.load()
-    boxes = _rows("boxes.csv")
-    truths, detections = {}, {}
-    for row in _rows("images.csv"):
-        own = [box for box in boxes if box["image_id"] == row["image_id"]]
+    model_ids = [label.mimo_id for label in model.labels]
+    boxes = rows("boxes.csv")
+    any_instrument, with_term = {}, {}
+    truths, shown = {}, {}
+    for row in rows("images.csv"):
+        name = row["image_id"]
+        own = [box for box in boxes if box["image_id"] == name]
         corners = np.array([[float(box[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for box in own])
-        difficult = np.array([box["difficult"] == "1" for box in own], bool)
-        truths[row["image_id"]] = Truth(corners.reshape(-1, 4), difficult)
+        truth = truths[name] = Truth(corners.reshape(-1, 4), np.array([box["difficult"] == "1" for box in own], bool))
+        meant = [matching(box["label"]) for box in own]
         with Image.open(ARTWORKS / "images" / row["file"]) as picture:
             shrunk = picture.convert("RGB")
             shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
             found = detector.detect(model, np.asarray(shrunk), LOWEST, 100)
             found = found.scaled(picture.width / shrunk.width, picture.height / shrunk.height)
-        detections[row["image_id"]] = (found.boxes, found.scores)
+        any_instrument[name] = ({name: (found.boxes, found.scores)}, {name: truth})
+        with_term[name] = _of_each_term(found, truth, [item.mimo_id if item else None for item in meant], model_ids)
+        shown[name] = found[found.scores >= model.threshold]
 
-    result: dict[str, object] = {}
-    random = np.random.default_rng(0)
-    names = list(truths)
-    samples = [random.choice(names, len(names)) for _ in range(RESAMPLES)]
-    for iou in IOUS:
-        curve = precision_recall(detections, truths, iou)
-        resampled = [
-            precision_recall(
-                {f"{name}-{i}": detections[name] for i, name in enumerate(sample)},
-                {f"{name}-{i}": truths[name] for i, name in enumerate(sample)},
-                iou,
-            ).average_precision
-            for sample in samples
-        ]
-        low, high = np.nanpercentile(resampled, [2.5, 97.5])
-        result[f"ap@{iou}"] = [round(float(value), 3) for value in (curve.average_precision, low, high)]
-        result[f"recall@{iou}"] = round(curve.recall, 3)
-    shown = {name: (found[scores >= model.threshold], scores[scores >= model.threshold]) for name, (found, scores) in detections.items()}  # fmt: skip  # noqa: E501
+    result: dict[str, object] = {**average_precisions(any_instrument, ""), **average_precisions(with_term, "term_")}
     empty = [name for name, truth in truths.items() if not len(truth.boxes)]
     result["threshold"] = model.threshold
-    result["false_boxes_per_empty_picture"] = round(sum(len(shown[name][0]) for name in empty) / len(empty), 3)
-    right = sum(int(match(*shown[name], truth, 0.1)[0].sum()) for name, truth in truths.items())
+    result["false_boxes_per_empty_picture"] = round(sum(len(shown[name]) for name in empty) / len(empty), 3)
+    right = sum(
+        int(match(shown[name].boxes, shown[name].scores, truth, 0.1)[0].sum()) for name, truth in truths.items()
+    )
     wanted = sum(int((~truth.difficult).sum()) for truth in truths.values())
     result["recall@0.1_at_threshold"] = round(right / wanted, 3)
     return result

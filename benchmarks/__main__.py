@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, composites, memory, speed, suppression
+from benchmarks import accuracy, agreement, composites, memory, speed, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
@@ -12,6 +12,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "suppression": suppression.run,
     "accuracy": accuracy.run,
     "composites": composites.run,
+    "agreement": agreement.run,
 }
 
 if __name__ == "__main__":

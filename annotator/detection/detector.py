@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import numpy as np
 from shapely import affinity
 
 from annotator.detection import extent, pyramid, windows
+from annotator.detection.crops import crop_logits
 from annotator.detection.detections import Detections
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import BACKBONES, STRIDE
@@ -15,6 +19,26 @@ SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection ove
 OTHER_LABEL_SAME_PLACE = 0.5  # the same for windows of two labels
 SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments of whatever labels
 PART_OF = 0.8  # an instrument of which more than this lies inside a better one of the same label is a part of it
+
+
+CROP_CONTEXT = 7  # cells of the real picture around a window that is scored as a crop
+
+
+def level_pictures(model: Model, image: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
+    """The levels of the picture's pyramid, largest first.
+
+    Args:
+        model: for the colour that its network takes for nothing.
+        image: (h, w, 3) uint8 RGB.
+
+    Yields:
+        The level padded to whole cells, (h, w, 3) uint8, and its width and height without the padding.
+    """
+    height, width = image.shape[:2]
+    colour = BACKBONES[model.configuration.backbone].preprocessing.grey
+    for level_width, level_height in reversed(pyramid.level_sizes(width, height)):
+        image = pyramid.resize(image, level_width, level_height)  # from the level above: a third of the work
+        yield pyramid.pad(image, STRIDE, colour), level_width, level_height
 
 
 def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
@@ -27,22 +51,33 @@ def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
     Returns:
         The levels, largest first, their logits divided by the model's temperature.
     """
-    height, width = image.shape[:2]
-    colour = BACKBONES[model.configuration.backbone].preprocessing.grey
-    levels = []
-    for level_width, level_height in reversed(pyramid.level_sizes(width, height)):
-        image = pyramid.resize(image, level_width, level_height)  # from the level above: a third of the work
-        logits = model.network.predict_on_batch(pyramid.pad(image, STRIDE, colour)[None])[0]
-        levels.append(windows.Level(logits / model.configuration.temperature, level_width, level_height))
-    return levels
+    return [
+        windows.Level(model.network.predict_on_batch(picture[None])[0] / model.configuration.temperature, width, height)
+        for picture, width, height in level_pictures(model, image)
+    ]
 
 
-def locate(model: Model, levels: list[windows.Level], width: int, height: int, threshold: float) -> Detections:
-    """Turn the network's answers into detections.
+def score_as_crops(model: Model, image: np.ndarray, found: windows.Windows) -> windows.Windows:
+    """The same windows, each scored by itself as a crop with CROP_CONTEXT: slow, the oracle of the dense scores."""
+    class_labels = np.array(model.configuration.class_labels)
+    probabilities = np.empty_like(found.probabilities)
+    for position, (picture, _, _) in enumerate(level_pictures(model, image)):
+        here = np.flatnonzero(found.levels == position)
+        if len(here):
+            logits = crop_logits(model.network, picture, found.cells[here], CROP_CONTEXT)
+            probabilities[here] = windows.label_probabilities(logits / model.configuration.temperature, class_labels)
+    return replace(found, probabilities=probabilities)
+
+
+def locate(
+    model: Model, levels: list[windows.Level], found: windows.Windows, width: int, height: int, threshold: float
+) -> Detections:
+    """From scored windows to instruments: one detection each, with its outline.
 
     Args:
-        model: the model that answered.
+        model: the model that scored them.
         levels: what `scan` gave.
+        found: the windows.
         width: of the picture in pixels.
         height: of the picture in pixels.
         threshold: least score.
@@ -51,8 +86,6 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
         Detections in pixels of the picture, best first.
     """
     class_labels = np.array(model.configuration.class_labels)
-    evidences = [windows.evidence(level.logits, class_labels) for level in levels]
-    found = windows.score_windows(levels, evidences, class_labels)
     labels = found.probabilities.argmax(axis=1)
     scores = found.probabilities.sum(axis=1)
     chosen = np.flatnonzero(scores >= threshold)
@@ -85,7 +118,9 @@ def locate(model: Model, levels: list[windows.Level], width: int, height: int, t
     return everything[best].with_alternatives(everything, SAME_INSTRUMENT)
 
 
-def detect(model: Model, image: np.ndarray, threshold: float, max_detections: int) -> Detections:
+def detect(
+    model: Model, image: np.ndarray, threshold: float, max_detections: int, *, exact: bool = False
+) -> Detections:
     """Find the instruments in one picture.
 
     Args:
@@ -93,6 +128,7 @@ def detect(model: Model, image: np.ndarray, threshold: float, max_detections: in
         image: (h, w, 3) uint8 RGB; what it has beyond `pyramid.SCAN_SIDE` pixels on its longest side is not used.
         threshold: least score of a detection, in [0, 1].
         max_detections: how many to keep at the most, the best ones.
+        exact: score the candidates as true crops, some hundred times slower; to check the dense scan by.
 
     Returns:
         Detections in pixels of ``image``, best first.
@@ -101,4 +137,8 @@ def detect(model: Model, image: np.ndarray, threshold: float, max_detections: in
         >>> detect(builtin.load(), np.asarray(Image.open("lute_player.jpg").convert("RGB")), 0.3, 100)
     """
     height, width = image.shape[:2]
-    return locate(model, scan(model, image), width, height, threshold)[:max_detections]
+    levels = scan(model, image)
+    found = windows.score_windows(levels, np.array(model.configuration.class_labels))
+    if exact:
+        found = score_as_crops(model, image, found)
+    return locate(model, levels, found, width, height, threshold)[:max_detections]

@@ -41,10 +41,14 @@ class Windows:
     Attributes:
         boxes: (n, 4) x0, y0, x1, y1 as shares of the picture's width and height, in [0, 1].
         probabilities: (n, labels) of each label; what is missing to 1 is "no instrument".
+        levels: (n,) positions in the pyramid.
+        cells: (n, 4) x0, y0, x1, y1 in cells of that level.
     """
 
     boxes: np.ndarray
     probabilities: np.ndarray
+    levels: np.ndarray
+    cells: np.ndarray
 
 
 def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
@@ -98,12 +102,11 @@ def window_means(integral: np.ndarray, cells: np.ndarray) -> np.ndarray:
     return sums / ((x1 - x0) * (y1 - y0))[:, None]
 
 
-def score_windows(levels: list[Level], evidences: list[np.ndarray], class_labels: np.ndarray) -> Windows:
+def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
     """Score the windows of one picture that show the most evidence of any instrument.
 
     Args:
         levels: the pyramid.
-        evidences: for each level what `evidence` gives.
         class_labels: (classes,) the label of each class, -1 for "no instrument".
 
     Returns:
@@ -111,18 +114,18 @@ def score_windows(levels: list[Level], evidences: list[np.ndarray], class_labels
     """
     cells = [window_cells(*level.logits.shape[:2]) for level in levels]
     strengths = [
-        window_means(integral_image(values), windows).max(axis=1)
-        for values, windows in zip(evidences, cells, strict=True)
+        window_means(integral_image(evidence(level.logits, class_labels)), windows).max(axis=1)
+        for level, windows in zip(levels, cells, strict=True)
     ]
     every_strength = np.concatenate(strengths)
     least = np.partition(every_strength, -CANDIDATES)[-CANDIDATES] if len(every_strength) > CANDIDATES else -np.inf
 
-    boxes, probabilities = [], []
-    for level, windows, strength in zip(levels, cells, strengths, strict=True):
+    found = []
+    for position, (level, windows, strength) in enumerate(zip(levels, cells, strengths, strict=True)):
         chosen = windows[strength >= least]
         if len(chosen):
             means = window_means(integral_image(level.logits), chosen)
-            probabilities.append(label_probabilities(means, class_labels))
             pixels = np.array([level.width, level.height, level.width, level.height])
-            boxes.append(np.minimum(chosen * STRIDE / pixels, 1.0))
-    return Windows(np.concatenate(boxes), np.concatenate(probabilities))
+            boxes = np.minimum(chosen * STRIDE / pixels, 1.0)
+            found.append((boxes, label_probabilities(means, class_labels), np.full(len(chosen), position), chosen))
+    return Windows(*(np.concatenate(values) for values in zip(*found, strict=True)))

@@ -42,9 +42,7 @@ def test_window_means_equal_plain_means():
 
 def test_scores_are_the_softmax_of_each_windows_mean_logits():
     levels = [random_level(6, 8), random_level(9, 12, seed=1)]
-    scored = windows.score_windows(
-        levels, [windows.evidence(level.logits, CLASS_LABELS) for level in levels], CLASS_LABELS
-    )
+    scored = windows.score_windows(levels, CLASS_LABELS)
     expected = {}
     for level in levels:
         rows, columns = level.logits.shape[:2]
@@ -53,6 +51,11 @@ def test_scores_are_the_softmax_of_each_windows_mean_logits():
             share = odds / odds.sum()
             expected[x0 / columns, y0 / rows, x1 / columns, y1 / rows, rows] = (share[1] + share[4], share[2])
     assert len(scored.boxes) == len(expected)  # fewer than CANDIDATES, so none may be lost
+    for level, cells, found in zip(scored.levels, scored.cells, scored.probabilities, strict=True):
+        rows, columns = levels[level].logits.shape[:2]
+        x0, y0, x1, y1 = cells
+        share = expected[x0 / columns, y0 / rows, x1 / columns, y1 / rows, rows]
+        np.testing.assert_allclose(found, share, atol=1e-5)
     for box, found in zip(scored.boxes, scored.probabilities, strict=True):
         candidates = [value for key, value in expected.items() if np.allclose(key[:4], box)]
         assert any(np.allclose(value, found, atol=1e-5) for value in candidates)
@@ -62,7 +65,7 @@ def test_only_the_strongest_windows_are_scored(monkeypatch):
     monkeypatch.setattr(windows, "CANDIDATES", 3)
     level = random_level(8, 8)
     level.logits[2:7, 2:7, 2] += 20  # one place with a clear instrument of label 1
-    scored = windows.score_windows([level], [windows.evidence(level.logits, CLASS_LABELS)], CLASS_LABELS)
+    scored = windows.score_windows([level], CLASS_LABELS)
     assert len(scored.boxes) == 3
     assert (scored.probabilities[:, 1] > 0.9).all()
     np.testing.assert_allclose(scored.boxes.mean(axis=0), [2.2 / 8, 2.2 / 8, 6.8 / 8, 6.8 / 8], atol=0.2)
@@ -72,6 +75,6 @@ def test_only_the_strongest_windows_are_scored(monkeypatch):
 def test_boxes_end_at_the_picture_not_at_its_padding(padding):
     logits = random_level(4, 4).logits
     level = windows.Level(logits, 128 - padding, 128)
-    scored = windows.score_windows([level], [windows.evidence(logits, CLASS_LABELS)], CLASS_LABELS)
+    scored = windows.score_windows([level], CLASS_LABELS)
     assert scored.boxes.min() >= 0
     assert scored.boxes.max() == 1

@@ -1,0 +1,54 @@
+"""How well the dense scan stands for the crops that a window-by-window scan would score."""
+
+import numpy as np
+from PIL import Image
+
+from annotator.detection import SCAN_SIDE, detector, windows
+from annotator.detection.crops import crop_logits
+from annotator.models import builtin
+from benchmarks import accuracy
+
+WINDOWS = 1500  # half of them the best candidates of their picture, half drawn from all windows
+CONTEXTS = (0, 1, 2, 3, 5, detector.CROP_CONTEXT)  # cells of the real picture around a crop
+
+
+def run() -> dict[str, object]:
+    """Correlation of P(any instrument), dense against crops with so much of the real picture around them."""
+    if not accuracy.ARTWORKS.exists():
+        return {"skipped": "the artworks do not lie beside the project"}
+    model = builtin.load()
+    class_labels = np.array(model.configuration.class_labels)
+    random = np.random.default_rng(0)
+    rows = accuracy.rows("images.csv")
+    share = WINDOWS // 2 // len(rows)
+    dense: list[np.ndarray] = []
+    crops: list[list[np.ndarray]] = [[] for _ in CONTEXTS]
+    for row in rows:
+        with Image.open(accuracy.ARTWORKS / "images" / row["file"]) as picture:
+            shrunk = picture.convert("RGB")
+        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
+        image = np.asarray(shrunk)
+        levels = detector.scan(model, image)
+        best = windows.score_windows(levels, class_labels)
+        strongest = np.argsort(-best.probabilities.sum(axis=1))[:share]
+        pairs = [(int(best.levels[i]), best.cells[i]) for i in strongest]
+        every = [windows.window_cells(*level.logits.shape[:2]) for level in levels]
+        for _ in range(share):
+            level = int(random.integers(len(levels)))
+            pairs.append((level, every[level][random.integers(len(every[level]))]))
+        for position, (padded, _, _) in enumerate(detector.level_pictures(model, image)):
+            cells = np.array([own for level, own in pairs if level == position]).reshape(-1, 4)
+            if not len(cells):
+                continue
+            means = windows.window_means(windows.integral_image(levels[position].logits), cells)
+            dense.append(windows.label_probabilities(means, class_labels).sum(axis=1))
+            for context, found in zip(CONTEXTS, crops, strict=True):
+                logits = crop_logits(model.network, padded, cells, context)
+                found.append(windows.label_probabilities(logits, class_labels).sum(axis=1))
+    scores = np.concatenate(dense)
+    result: dict[str, object] = {"windows": len(scores), "mean_dense_score": round(float(scores.mean()), 3)}
+    for context, found in zip(CONTEXTS, crops, strict=True):
+        own = np.concatenate(found)
+        correlation = float(np.corrcoef(scores, own)[0, 1])
+        result[f"context_{context}"] = {"correlation": round(correlation, 4), "mean_score": round(float(own.mean()), 3)}
+    return result

@@ -41,10 +41,10 @@ def run() -> dict[str, object]:
             if not len(cells):
                 continue
             means = windows.window_means(windows.integral_image(levels[position].logits), cells)
-            dense.append(windows.label_probabilities(means, class_labels).sum(axis=1))
+            dense.append(windows.label_probabilities(means, class_labels)[:, :-1].sum(axis=1))
             for context, found in zip(CONTEXTS, crops, strict=True):
                 logits = crop_logits(model.network, padded, cells, context)
-                found.append(windows.label_probabilities(logits, class_labels).sum(axis=1))
+                found.append(windows.label_probabilities(logits, class_labels)[:, :-1].sum(axis=1))
     scores = np.concatenate(dense)
     result: dict[str, object] = {"windows": len(scores), "mean_dense_score": round(float(scores.mean()), 3)}
     for context, found in zip(CONTEXTS, crops, strict=True):

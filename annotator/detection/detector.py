@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -51,10 +52,16 @@ def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
     Returns:
         The levels, largest first, their logits divided by the model's temperature.
     """
-    return [
-        windows.Level(model.network.predict_on_batch(picture[None])[0] / model.configuration.temperature, width, height)
-        for picture, width, height in level_pictures(model, image)
-    ]
+    pictures = level_pictures(model, image)
+    levels = []
+    with ThreadPoolExecutor(max_workers=1) as executor:  # shrinks the next level while the network looks at this one
+        upcoming = executor.submit(next, pictures, None)
+        while (level := upcoming.result()) is not None:
+            upcoming = executor.submit(next, pictures, None)
+            picture, width, height = level
+            logits = model.network.predict_on_batch(picture[None])[0]
+            levels.append(windows.Level(logits / model.configuration.temperature, width, height))
+    return levels
 
 
 def score_as_crops(model: Model, image: np.ndarray, found: windows.Windows) -> windows.Windows:
@@ -65,7 +72,9 @@ def score_as_crops(model: Model, image: np.ndarray, found: windows.Windows) -> w
         here = np.flatnonzero(found.levels == position)
         if len(here):
             logits = crop_logits(model.network, picture, found.cells[here], CROP_CONTEXT)
-            probabilities[here] = windows.label_probabilities(logits / model.configuration.temperature, class_labels)
+            probabilities[here] = windows.label_probabilities(logits / model.configuration.temperature, class_labels)[
+                :, :-1
+            ]
     return replace(found, probabilities=probabilities)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp, softmax
+from scipy.special import softmax
 
 from annotator.models.backbones import STRIDE
 
@@ -51,27 +51,25 @@ class Windows:
     cells: np.ndarray
 
 
-def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
-    """Log-odds of each label against all classes without an instrument, cell by cell.
+def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """Softmax over classes, summed by label.
 
     Args:
         logits: (..., classes).
         class_labels: (classes,) the label of each class, -1 for "no instrument".
 
     Returns:
-        (..., labels) log(sum of exp over the label's classes) - log(sum of exp over the classes labelled -1).
+        (..., labels + 1) that add up to 1; the last is "no instrument".
     """
-    nothing = logsumexp(logits[..., class_labels == -1], axis=-1)
-    labels = [logsumexp(logits[..., class_labels == label], axis=-1) for label in range(class_labels.max() + 1)]
-    return np.stack(labels, axis=-1) - nothing[..., None]
+    count = class_labels.max() + 1
+    belongs = np.eye(count + 1, dtype=logits.dtype)[class_labels]  # -1 is the last row
+    return softmax(logits, axis=-1) @ belongs
 
 
-def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
-    """Softmax over classes (n, classes), summed by label: (n, labels)."""
-    probabilities = softmax(logits, axis=-1)
-    return np.stack(
-        [probabilities[:, class_labels == label].sum(axis=-1) for label in range(class_labels.max() + 1)], axis=-1
-    )
+def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """Log-odds of each label against "no instrument": (..., classes) to (..., labels)."""
+    log_shares = np.log(np.maximum(label_probabilities(logits, class_labels), np.finfo(logits.dtype).tiny))
+    return log_shares[..., :-1] - log_shares[..., -1:]
 
 
 def integral_image(values: np.ndarray) -> np.ndarray:
@@ -127,5 +125,7 @@ def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
             means = window_means(integral_image(level.logits), chosen)
             pixels = np.array([level.width, level.height, level.width, level.height])
             boxes = np.minimum(chosen * STRIDE / pixels, 1.0)
-            found.append((boxes, label_probabilities(means, class_labels), np.full(len(chosen), position), chosen))
+            found.append(
+                (boxes, label_probabilities(means, class_labels)[:, :-1], np.full(len(chosen), position), chosen)
+            )
     return Windows(*(np.concatenate(values) for values in zip(*found, strict=True)))

@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from annotator.parameters import JobParameters, parse, parse_access
 from annotator.platform import annotations, geometry, jobs, terms
 from annotator.platform.connection import Connection
 from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
+from annotator.prefetch import prefetched
 from annotator.vocabulary import by_mimo_id
 
 if TYPE_CHECKING:
@@ -197,13 +197,7 @@ def _fetched(
             except AnnotatorError as error:
                 return error
 
-    with ThreadPoolExecutor(max_workers=1) as executor:
-        upcoming = executor.submit(fetch, images[0])
-        for image, following in zip(images, [*images[1:], None], strict=True):
-            pixels = upcoming.result()
-            if following is not None:
-                upcoming = executor.submit(fetch, following)
-            yield image, pixels
+    return prefetched((image, fetch(image)) for image in images)
 
 
 def _as_annotations(

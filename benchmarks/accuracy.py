@@ -25,6 +25,14 @@ def rows(name: str) -> list[dict[str, str]]:
     return list(csv.DictReader((ARTWORKS / name).read_text(encoding="utf-8").splitlines()))
 
 
+def read(file: str) -> tuple[np.ndarray, int, int]:
+    """One of the artworks at the size that a job fetches, (h, w, 3) uint8, and its full width and height."""
+    with Image.open(ARTWORKS / "images" / file) as picture:
+        shrunk = picture.convert("RGB")
+        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
+        return np.asarray(shrunk), picture.width, picture.height
+
+
 def average_precisions(
     collections: Mapping[str, tuple[Found, Mapping[str, Truth]]], prefix: str
 ) -> dict[str, list[float] | float]:
@@ -83,11 +91,8 @@ def run() -> dict[str, object]:
         corners = np.array([[float(box[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for box in own])
         truth = truths[name] = Truth(corners.reshape(-1, 4), np.array([box["difficult"] == "1" for box in own], bool))
         meant = [matching(box["label"]) for box in own]
-        with Image.open(ARTWORKS / "images" / row["file"]) as picture:
-            shrunk = picture.convert("RGB")
-            shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
-            found = detector.detect(model, np.asarray(shrunk), LOWEST, 100)
-            found = found.scaled(picture.width / shrunk.width, picture.height / shrunk.height)
+        image, width, height = read(row["file"])
+        found = detector.detect(model, image, LOWEST, 100).scaled(width / image.shape[1], height / image.shape[0])
         any_instrument[name] = ({name: (found.boxes, found.scores)}, {name: truth})
         with_term[name] = _of_each_term(found, truth, [item.mimo_id if item else None for item in meant], model_ids)
         shown[name] = found[found.scores >= model.threshold]

@@ -1,10 +1,8 @@
 """How well the dense scan stands for the crops that a window-by-window scan would score."""
 
 import numpy as np
-from PIL import Image
 
-from annotator.detection import SCAN_SIDE, detector, windows
-from annotator.detection.crops import crop_logits
+from annotator.detection import detector, windows
 from annotator.models import builtin
 from benchmarks import accuracy
 
@@ -24,10 +22,7 @@ def run() -> dict[str, object]:
     dense: list[np.ndarray] = []
     crops: list[list[np.ndarray]] = [[] for _ in CONTEXTS]
     for row in rows:
-        with Image.open(accuracy.ARTWORKS / "images" / row["file"]) as picture:
-            shrunk = picture.convert("RGB")
-        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
-        image = np.asarray(shrunk)
+        image, _, _ = accuracy.read(row["file"])
         levels = detector.scan(model, image)
         best = windows.score_windows(levels, class_labels)
         strongest = np.argsort(-best.probabilities.sum(axis=1))[:share]
@@ -36,15 +31,15 @@ def run() -> dict[str, object]:
         for _ in range(share):
             level = int(random.integers(len(levels)))
             pairs.append((level, every[level][random.integers(len(every[level]))]))
-        for position, (padded, _, _) in enumerate(detector.level_pictures(model, image)):
-            cells = np.array([own for level, own in pairs if level == position]).reshape(-1, 4)
-            if not len(cells):
-                continue
-            means = windows.window_means(windows.integral_image(levels[position].logits), cells)
-            dense.append(windows.label_probabilities(means, class_labels)[:, :-1].sum(axis=1))
-            for context, found in zip(CONTEXTS, crops, strict=True):
-                logits = crop_logits(model.network, padded, cells, context)
-                found.append(windows.label_probabilities(logits, class_labels)[:, :-1].sum(axis=1))
+        chosen = [
+            np.array([own for level, own in pairs if level == position], int).reshape(-1, 4)
+            for position in range(len(levels))
+        ]
+        scored = windows.score_cells(levels, chosen, class_labels)
+        dense.append(scored.probabilities.sum(axis=1))
+        pictures = [picture for picture, _, _ in detector.level_pictures(model, image)]
+        for context, found in zip(CONTEXTS, crops, strict=True):
+            found.append(detector.score_as_crops(model, pictures, scored, context).probabilities.sum(axis=1))
     scores = np.concatenate(dense)
     result: dict[str, object] = {"windows": len(scores), "mean_dense_score": round(float(scores.mean()), 3)}
     for context, found in zip(CONTEXTS, crops, strict=True):

@@ -6,6 +6,7 @@ outline, never what the program is worth.
 """
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,14 +90,13 @@ def paste(
     return box
 
 
-def compose(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def compose(count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """So many composites, the same each time: (h, w, 3) uint8 pictures and their (m, 4) boxes."""
     random = np.random.default_rng(1)
     with (PHOTOGRAPHS / "labels.csv").open(encoding="utf-8") as file:
         names = [row["file"] for row in csv.DictReader(file)]
     cuts = filter(None, (cut_out(_read(PHOTOGRAPHS / names[i])) for i in random.permutation(len(names))))
     grounds = [row["file"] for row in accuracy.rows("images.csv") if row["positive"] == "0"]
-    composites = []
     for number in range(count):
         with Image.open(accuracy.ARTWORKS / "images" / grounds[number % len(grounds)]) as picture:
             cropped = _crop(picture.convert("RGB"), random)
@@ -106,8 +106,7 @@ def compose(count: int) -> list[tuple[np.ndarray, np.ndarray]]:
             box = paste(canvas, *next(cuts), boxes, random)
             if box is not None:
                 boxes.append(box)
-        composites.append((canvas.astype(np.uint8), np.array(boxes, float).reshape(-1, 4)))
-    return composites
+        yield canvas.astype(np.uint8), np.array(boxes, float).reshape(-1, 4)
 
 
 def _read(path: Path) -> np.ndarray:

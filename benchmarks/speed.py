@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from annotator.detection import detector, pyramid, windows
+from annotator.detection import detector, windows
 from annotator.embedded import gallery
 from annotator.models import builtin
-from annotator.models.backbones import BACKBONES, STRIDE
+from annotator.models.backbones import STRIDE
 
 REPEATS = 5
 CROPS = 256  # windows scored one by one; the time of all windows is extrapolated from them
@@ -35,9 +35,7 @@ def run() -> dict[str, object]:
         gallery.draw_gallery(Path(folder))
         with Image.open(Path(folder) / "duo_in_oil.png") as picture:
             image = np.asarray(picture.convert("RGB").resize((1792, 1344)))
-    colour = BACKBONES[model.configuration.backbone].preprocessing.grey
-    sizes = pyramid.level_sizes(1792, 1344)
-    inputs = [pyramid.pad(pyramid.resize(image, *size), STRIDE, colour)[None] for size in sizes]
+    inputs = [picture[None] for picture, _, _ in detector.level_pictures(model, image)]
     count = sum(len(windows.window_cells(item.shape[1] // STRIDE, item.shape[2] // STRIDE)) for item in inputs)
     crops = random.integers(0, 255, (CROPS, 224, 224, 3), np.uint8)
 

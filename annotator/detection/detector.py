@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +14,12 @@ from annotator.detection.detections import Detections
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.bundle import Model
+from annotator.prefetch import prefetched
 
 SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection over union) show one instrument
 OTHER_LABEL_SAME_PLACE = 0.5  # the same for windows of two labels
 SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments of whatever labels
 PART_OF = 0.8  # an instrument of which more than this lies inside a better one of the same label is a part of it
-
-
 CROP_CONTEXT = 7  # cells of the real picture around a window that is scored as a crop
 
 
@@ -52,41 +50,46 @@ def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
     Returns:
         The levels, largest first, their logits divided by the model's temperature.
     """
-    pictures = level_pictures(model, image)
-    levels = []
-    with ThreadPoolExecutor(max_workers=1) as executor:  # shrinks the next level while the network looks at this one
-        upcoming = executor.submit(next, pictures, None)
-        while (level := upcoming.result()) is not None:
-            upcoming = executor.submit(next, pictures, None)
-            picture, width, height = level
-            logits = model.network.predict_on_batch(picture[None])[0]
-            levels.append(windows.Level(logits / model.configuration.temperature, width, height))
-    return levels
+    return [
+        windows.Level(model.network.predict_on_batch(picture[None])[0] / model.configuration.temperature, width, height)
+        for picture, width, height in prefetched(level_pictures(model, image))
+    ]
 
 
-def score_as_crops(model: Model, image: np.ndarray, found: windows.Windows) -> windows.Windows:
-    """The same windows, each scored by itself as a crop with CROP_CONTEXT: slow, the oracle of the dense scores."""
+def score_as_crops(
+    model: Model, pictures: Sequence[np.ndarray], found: windows.Windows, context: int
+) -> windows.Windows:
+    """The same windows, each scored by itself as a crop: slow, the oracle of the dense scores.
+
+    Args:
+        model: the model.
+        pictures: of the levels, as `level_pictures` pads them.
+        found: the windows.
+        context: cells of the real picture around each crop.
+    """
     class_labels = np.array(model.configuration.class_labels)
     probabilities = np.empty_like(found.probabilities)
-    for position, (picture, _, _) in enumerate(level_pictures(model, image)):
+    for position in np.unique(found.levels):
         here = np.flatnonzero(found.levels == position)
-        if len(here):
-            logits = crop_logits(model.network, picture, found.cells[here], CROP_CONTEXT)
-            probabilities[here] = windows.label_probabilities(logits / model.configuration.temperature, class_labels)[
-                :, :-1
-            ]
+        logits = crop_logits(model.network, pictures[position], found.cells[here], context)
+        probabilities[here] = windows.label_probabilities(logits / model.configuration.temperature, class_labels)
     return replace(found, probabilities=probabilities)
 
 
 def locate(
-    model: Model, levels: list[windows.Level], found: windows.Windows, width: int, height: int, threshold: float
+    levels: list[windows.Level],
+    found: windows.Windows,
+    class_labels: np.ndarray,
+    width: int,
+    height: int,
+    threshold: float,
 ) -> Detections:
     """From scored windows to instruments: one detection each, with its outline.
 
     Args:
-        model: the model that scored them.
         levels: what `scan` gave.
         found: the windows.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
         width: of the picture in pixels.
         height: of the picture in pixels.
         threshold: least score.
@@ -94,7 +97,6 @@ def locate(
     Returns:
         Detections in pixels of the picture, best first.
     """
-    class_labels = np.array(model.configuration.class_labels)
     labels = found.probabilities.argmax(axis=1)
     scores = found.probabilities.sum(axis=1)
     chosen = np.flatnonzero(scores >= threshold)
@@ -147,7 +149,9 @@ def detect(
     """
     height, width = image.shape[:2]
     levels = scan(model, image)
-    found = windows.score_windows(levels, np.array(model.configuration.class_labels))
+    class_labels = np.array(model.configuration.class_labels)
+    found = windows.score_windows(levels, class_labels)
     if exact:
-        found = score_as_crops(model, image, found)
-    return locate(model, levels, found, width, height, threshold)[:max_detections]
+        pictures = [picture for picture, _, _ in level_pictures(model, image)]
+        found = score_as_crops(model, pictures, found, CROP_CONTEXT)
+    return locate(levels, found, class_labels, width, height, threshold)[:max_detections]

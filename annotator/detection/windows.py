@@ -51,6 +51,12 @@ class Windows:
     cells: np.ndarray
 
 
+def _shares(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """Softmax over classes, summed by label: (..., labels + 1) that add up to 1; the last is "no instrument"."""
+    belongs = np.eye(class_labels.max() + 2, dtype=logits.dtype)[class_labels]  # -1 is the last row
+    return softmax(logits, axis=-1) @ belongs
+
+
 def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
     """Softmax over classes, summed by label.
 
@@ -59,16 +65,14 @@ def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndar
         class_labels: (classes,) the label of each class, -1 for "no instrument".
 
     Returns:
-        (..., labels + 1) that add up to 1; the last is "no instrument".
+        (..., labels); what is missing to 1 is "no instrument".
     """
-    count = class_labels.max() + 1
-    belongs = np.eye(count + 1, dtype=logits.dtype)[class_labels]  # -1 is the last row
-    return softmax(logits, axis=-1) @ belongs
+    return _shares(logits, class_labels)[..., :-1]
 
 
 def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
     """Log-odds of each label against "no instrument": (..., classes) to (..., labels)."""
-    log_shares = np.log(np.maximum(label_probabilities(logits, class_labels), np.finfo(logits.dtype).tiny))
+    log_shares = np.log(np.maximum(_shares(logits, class_labels), np.finfo(logits.dtype).tiny))
     return log_shares[..., :-1] - log_shares[..., -1:]
 
 
@@ -117,15 +121,26 @@ def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
     ]
     every_strength = np.concatenate(strengths)
     least = np.partition(every_strength, -CANDIDATES)[-CANDIDATES] if len(every_strength) > CANDIDATES else -np.inf
+    chosen = [windows[strength >= least] for windows, strength in zip(cells, strengths, strict=True)]
+    return score_cells(levels, chosen, class_labels)
 
+
+def score_cells(levels: list[Level], cells: list[np.ndarray], class_labels: np.ndarray) -> Windows:
+    """Score the given windows with the softmax of their mean logits.
+
+    Args:
+        levels: the pyramid.
+        cells: for each level (n, 4) windows on it, x0, y0, x1, y1; not all of them empty.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
+
+    Returns:
+        These windows, level by level.
+    """
     found = []
-    for position, (level, windows, strength) in enumerate(zip(levels, cells, strengths, strict=True)):
-        chosen = windows[strength >= least]
-        if len(chosen):
-            means = window_means(integral_image(level.logits), chosen)
+    for position, (level, own) in enumerate(zip(levels, cells, strict=True)):
+        if len(own):
+            means = window_means(integral_image(level.logits), own)
             pixels = np.array([level.width, level.height, level.width, level.height])
-            boxes = np.minimum(chosen * STRIDE / pixels, 1.0)
-            found.append(
-                (boxes, label_probabilities(means, class_labels)[:, :-1], np.full(len(chosen), position), chosen)
-            )
+            boxes = np.minimum(own * STRIDE / pixels, 1.0)
+            found.append((boxes, label_probabilities(means, class_labels), np.full(len(own), position), own))
     return Windows(*(np.concatenate(values) for values in zip(*found, strict=True)))

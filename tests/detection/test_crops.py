@@ -32,7 +32,8 @@ def test_exact_detection_scores_the_same_windows_nearly_alike(builtin_model, mon
     monkeypatch.setattr(windows, "CANDIDATES", 40)
     levels = detector.scan(builtin_model, PICTURE)
     found = windows.score_windows(levels, np.array(builtin_model.configuration.class_labels))
-    exact = detector.score_as_crops(builtin_model, PICTURE, found)
+    pictures = [picture for picture, _, _ in detector.level_pictures(builtin_model, PICTURE)]
+    exact = detector.score_as_crops(builtin_model, pictures, found, detector.CROP_CONTEXT)
     assert not np.array_equal(exact.probabilities, found.probabilities)
     np.testing.assert_allclose(exact.probabilities, found.probabilities, atol=0.05)
     some = detector.detect(builtin_model, PICTURE, 0.0, 10, exact=True)

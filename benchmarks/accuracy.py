@@ -10,12 +10,11 @@ from PIL import Image
 from annotator.detection import SCAN_SIDE, Detections, detector
 from annotator.models import builtin
 from annotator.vocabulary import matching
-from training.evaluate import Curve, Truth, match, precision_recall
+from training.metrics import Truth, draws, figure, judge, match
 
 ARTWORKS = Path(__file__).parents[1] / "../shared/data/artworks"
 IOUS = (0.1, 0.3, 0.5)
 LOWEST = 0.02  # least score of the detections that the precision-recall curve is made of
-RESAMPLES = 1000
 
 Found = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -42,23 +41,16 @@ def average_precisions(
         collections: by picture, its detections and truths by any key (the picture, or the picture and a term).
         prefix: of the names in the result.
     """
-
-    def curve(sample: np.ndarray, iou: float) -> Curve:
-        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        truths: dict[str, Truth] = {}
-        for number, name in enumerate(sample):
-            found |= {f"{number}/{key}": value for key, value in collections[name][0].items()}
-            truths |= {f"{number}/{key}": value for key, value in collections[name][1].items()}
-        return precision_recall(found, truths, iou)
-
-    names = np.array(list(collections))
-    samples = [np.random.default_rng(i).choice(names, len(names)) for i in range(RESAMPLES)]
+    items = [(number, own, key) for number, own in enumerate(collections.values()) for key in own[1]]
+    found = [own[0][key] for _, own, key in items]
+    truths = [own[1][key] for _, own, key in items]
+    drawn = draws(len(collections))[:, [number for number, _, _ in items]]
     result: dict[str, list[float] | float] = {}
     for iou in IOUS:
-        whole = curve(names, iou)
-        interval = np.nanpercentile([curve(sample, iou).average_precision for sample in samples], [2.5, 97.5])
-        result[f"{prefix}ap@{iou}"] = [round(float(value), 3) for value in (whole.average_precision, *interval)]
-        result[f"{prefix}recall@{iou}"] = round(whole.recall, 3)
+        judged = judge(found, truths, iou)
+        precision = figure(judged.average_precision(drawn))
+        result[f"{prefix}ap@{iou}"] = [round(precision[end], 3) for end in ("value", "low", "high")]
+        result[f"{prefix}recall@{iou}"] = round(float(judged.right.sum() / judged.wanted.sum()), 3)
     return result
 
 

@@ -16,7 +16,7 @@ from scipy import ndimage
 from annotator.detection import detector
 from annotator.models import builtin
 from benchmarks import accuracy
-from training.evaluate import Truth
+from training.metrics import Truth
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "../shared/data/photographs"
 PICTURES = 240

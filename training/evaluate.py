@@ -1,109 +1,136 @@
-"""Score detections against boxes drawn by people: average precision as PASCAL VOC computes it."""
+"""Judge a model on labelled pictures that it has not seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import sys
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from annotator.detection.boxes import intersection_over_union
+from annotator.detection import SCAN_SIDE, Detections, detector
+from annotator.detection.windows import label_probabilities
+from annotator.models import builtin, bundle
+from annotator.models.bundle import Label, Model
+from annotator.vocabulary import by_mimo_id
+from training import datasets, metrics, plots, transfer
+from training.datasets import Picture, labels_of
+from training.datasets.pictures import open_rgb
+from training.metrics import Figure, Truth
+from training.photographs import readable
+from training.samples import Sample
 
-
-@dataclass(frozen=True)
-class Truth:
-    """The boxes that people drew on one image.
-
-    Attributes:
-        boxes: (m, 4) float; x0, y0, x1, y1 in pixels, top-left origin, half-open.
-        difficult: (m,) bool; such boxes count neither for nor against (PASCAL VOC).
-    """
-
-    boxes: np.ndarray
-    difficult: np.ndarray
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Precision over recall at one intersection over union.
-
-    Attributes:
-        average_precision: area under the precision-recall curve, all points, precision made monotone (VOC 2010).
-        recall: share of the (not difficult) boxes found by any detection, however low its score.
-        scores: (k,) scores of the detections that count, highest first.
-        true_positive: (k,) bool, in the same order.
-    """
-
-    average_precision: float
-    recall: float
-    scores: np.ndarray
-    true_positive: np.ndarray
+LOWEST = 0.02  # least score of the detections that a precision-recall curve is made of
+MOST = 100  # detections of one picture
 
 
-def match(boxes: np.ndarray, scores: np.ndarray, truth: Truth, iou: float) -> tuple[np.ndarray, np.ndarray]:
-    """Decide for one image which detections are right, by the rule of PASCAL VOC.
+def run(model_path: Path | None, data: Path, format_name: str | None, out: Path) -> dict[str, Figure]:
+    """Judge a model on a folder of pictures and write ``out/metrics.json`` and pictures.
 
-    In order of falling score each detection takes the box that it overlaps most. Overlapping less than ``iou`` it is
-    wrong; on a difficult box it does not count; on a box that a better one has taken it is wrong; else it is right.
-
-    Args:
-        boxes: (n, 4) float; detections, in the frame of the truth.
-        scores: (n,) float.
-        truth: what people drew.
-        iou: least intersection over union.
-
-    Returns:
-        Two (n,) bool arrays in the order given: true positive, and counted at all.
-    """
-    right = np.zeros(len(boxes), bool)
-    counted = np.ones(len(boxes), bool)
-    if not len(truth.boxes) or not len(boxes):
-        return right, counted
-    overlaps = intersection_over_union(boxes[:, None], truth.boxes)
-    taken = np.zeros(len(truth.boxes), bool)
-    for i in np.argsort(-scores, kind="stable"):
-        best = int(np.argmax(overlaps[i]))
-        if overlaps[i, best] < iou:
-            continue
-        if truth.difficult[best]:
-            counted[i] = False
-        elif not taken[best]:
-            right[i] = taken[best] = True
-    return right, counted
-
-
-def precision_recall(
-    detections: Mapping[str, tuple[np.ndarray, np.ndarray]], truths: Mapping[str, Truth], iou: float
-) -> Curve:
-    """Average precision over a collection, every instrument counted as one class (Everingham et al. 2010, section 4.2).
-
-    Args:
-        detections: by image, (boxes (n, 4), scores (n,)); an image without detections may be left out.
-        truths: by image, what people drew; every image of the collection, also those without instruments.
-        iou: least intersection over union of a right detection.
+    Photographs that show one instrument each give accuracy, macro-F1 and calibration error; pictures with boxes give
+    average precisions: ``ap*`` with the right term, ``family_*`` with a term of the right family, ``any_instrument_*``.
 
     Raises:
-        ValueError: detections of an image that is not in the collection.
+        AnnotatorError: (BAD_MODEL, USAGE, BAD_IMAGE) the model, the folder or all of its pictures cannot be used.
     """
-    unknown = set(detections) - set(truths)
+    model = bundle.load(model_path) if model_path else builtin.load()
+    fingerprints = readable(datasets.read(data, format_name))
+    pictures = list(fingerprints)
+    learnt_from = set(model.configuration.training_pictures) & {one.sha256 for one in fingerprints.values()}
+    if learnt_from:
+        print(
+            f"{len(learnt_from)} of the {len(pictures)} pictures are among those that the model learnt from: the "
+            "figures flatter it.",
+            file=sys.stderr,
+        )
+    unknown = [label.name for label in labels_of(pictures) if label not in model.labels]
     if unknown:
-        raise ValueError(f"detections on images that the truth does not name: {sorted(unknown)[:5]}")
-    all_scores, all_right = [], []
-    for image, (boxes, scores) in detections.items():
-        right, counted = match(boxes, scores, truths[image], iou)
-        all_scores.append(scores[counted])
-        all_right.append(right[counted])
-    scores = np.concatenate(all_scores) if all_scores else np.zeros(0)
-    right = np.concatenate(all_right) if all_right else np.zeros(0, bool)
-    order = np.argsort(-scores, kind="stable")
-    scores, right = scores[order], right[order]
+        print(f"The model has no name for {', '.join(unknown)}: counted as never right.", file=sys.stderr)
+    out.mkdir(parents=True, exist_ok=True)
+    with_boxes = not all(len(picture.regions) == 1 and picture.regions[0].box is None for picture in pictures)
+    figures = _detection(model, pictures, out) if with_boxes else _classification(model, pictures, out)
+    (out / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    print(metrics.sentence(figures), flush=True)
+    return figures
 
-    wanted = sum(int((~truth.difficult).sum()) for truth in truths.values())
-    if wanted == 0:
-        return Curve(float("nan"), float("nan"), scores, right)
-    found = np.cumsum(right)
-    recall = found / wanted
-    precision = found / np.arange(1, len(right) + 1)
-    monotone = np.maximum.accumulate(precision[::-1])[::-1]
-    average = float(np.sum(np.diff(recall, prepend=0.0) * monotone))
-    return Curve(average, float(recall[-1]) if len(recall) else 0.0, scores, right)
+
+def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
+    position = {label: number for number, label in enumerate(model.labels)}
+    targets = np.array([position.get(picture.regions[0].label, -1) for picture in pictures])
+    samples = [Sample(picture.path, None, 0) for picture in pictures]
+    logits = transfer.features_of(transfer.pooled(model.network, "head"), samples, 1, 0)[0]
+    probabilities = label_probabilities(
+        logits / model.configuration.temperature, np.array(model.configuration.class_labels)
+    )
+    known = targets >= 0
+    names = [label.name for label in model.labels]
+    plots.confusion(probabilities[known], targets[known], names, out / "confusion.png")
+    plots.reliability({model.name: probabilities}, targets, out / "calibration.png")
+    return metrics.classification(probabilities, targets)
+
+
+def _detection(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
+    found = []
+    for number, picture in enumerate(pictures, start=1):
+        image = Image.fromarray(open_rgb(picture.path))
+        shrunk = image.copy()
+        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
+        detections = detector.detect(model, np.asarray(shrunk), LOWEST, MOST)
+        found.append(detections.scaled(image.width / shrunk.width, image.height / shrunk.height))
+        if number % 10 == 0 or number == len(pictures):
+            print(f"{number} of {len(pictures)} pictures scanned", flush=True)
+
+    result: dict[str, Figure] = {}
+    lines = {}
+    keys: dict[str, Callable[[Label], Hashable]] = {"": _own, "family_": _family, "any_instrument_": _any}
+    for prefix, key in keys.items():
+        by_class, truths = _by_class(model, pictures, found, key)
+        result |= {prefix + name: value for name, value in metrics.detection(by_class, truths).items()}
+        if prefix == "any_instrument_":
+            for iou in (0.1, 0.3, 0.5):
+                judged = metrics.judge(by_class["instrument"], truths["instrument"], iou)
+                right = np.cumsum(judged.right)
+                lines[f"overlap {iou:g} or more"] = (right / judged.wanted.sum(), right / (1 + np.arange(len(right))))
+    plots.precision_recall(lines, out / "precision_recall.png")
+    shown = [int((one.scores >= model.threshold).sum()) for one in found]
+    empty = [count for count, picture in zip(shown, pictures, strict=True) if not picture.regions]
+    if empty:
+        result["false_boxes_per_empty_picture"] = metrics.with_interval(
+            lambda chosen: float(np.mean(np.array(empty)[chosen])), len(empty)
+        )
+    return result
+
+
+def _own(label: Label) -> Hashable:
+    return label
+
+
+def _family(label: Label) -> Hashable:
+    instrument = by_mimo_id().get(label.mimo_id or -1)
+    return instrument.family if instrument else label.name
+
+
+def _any(label: Label) -> Hashable:
+    return "instrument"
+
+
+def _by_class(
+    model: Model, pictures: Sequence[Picture], found: Sequence[Detections], key: Callable[[Label], Hashable]
+) -> tuple[dict[Hashable, list[tuple[np.ndarray, np.ndarray]]], dict[Hashable, list[Truth]]]:
+    """Detections and truths by class, for each picture; difficult boxes stand in every class."""
+    of_label = [key(label) for label in model.labels]
+    classes = {key(region.label) for picture in pictures for region in picture.regions}
+    detections: dict[Hashable, list[tuple[np.ndarray, np.ndarray]]] = {}
+    truths: dict[Hashable, list[Truth]] = {}
+    for name in classes:
+        labels = [number for number, own in enumerate(of_label) if own == name]
+        here = [np.isin(one.labels, labels) for one in found]
+        detections[name] = [(one.boxes[chosen], one.scores[chosen]) for one, chosen in zip(found, here, strict=True)]
+        truths[name] = []
+        for picture in pictures:
+            own = [region for region in picture.regions if region.difficult or key(region.label) == name]
+            boxes = np.array([region.box for region in own], float).reshape(-1, 4)
+            truths[name].append(Truth(boxes, np.array([region.difficult for region in own], bool)))
+    return detections, truths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 from keras import ops
@@ -21,22 +22,40 @@ class Backbone:
     Attributes:
         preprocessing: what its input must be.
         build: (n, h, w, 3) preprocessed input to the last feature map, (n, h/32, w/32, channels).
+        load_imagenet: fill a network of `build_network` with ImageNet weights, but for its head; from a file of
+            keras.applications (without top) where one is given.
     """
 
     preprocessing: Preprocessing
     build: Callable[[keras.KerasTensor], keras.KerasTensor]
+    load_imagenet: Callable[[keras.Model, Path | None], None]
 
 
 def _application(builder: Callable[..., keras.Model]) -> Backbone:
     def build(tensor: keras.KerasTensor) -> keras.KerasTensor:
         return builder(include_top=False, weights=None, input_tensor=tensor).output
 
-    return Backbone(CAFFE, build)
+    def load_imagenet(network: keras.Model, file: Path | None) -> None:
+        source = builder(include_top=False, weights="imagenet" if file is None else None)
+        if file is not None:
+            source.load_weights(file)
+        for layer in source.layers:
+            if layer.weights:
+                network.get_layer(layer.name).set_weights(layer.get_weights())
+
+    return Backbone(CAFFE, build, load_imagenet)
+
+
+def _load_lite0(network: keras.Model, file: Path | None) -> None:
+    if file is not None:
+        raise ValueError("the weights of efficientnet-lite0 come with its package, they take no file")
+    efficientnet_lite0.load_imagenet_weights(network)
 
 
 BACKBONES: dict[str, Backbone] = {
-    "efficientnet-lite0": Backbone(EFFICIENTNET_LITE, efficientnet_lite0.build),
+    "efficientnet-lite0": Backbone(EFFICIENTNET_LITE, efficientnet_lite0.build, _load_lite0),
     "resnet50": _application(keras.applications.ResNet50),
+    "vgg16": _application(keras.applications.VGG16),
     "vgg19": _application(keras.applications.VGG19),
 }
 

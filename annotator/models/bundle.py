@@ -51,6 +51,9 @@ class Configuration:
         threshold: the score from which a detection is shown, unless the user says otherwise.
         lineage: what the model was made from, newest stage last.
         metrics: what was measured, by name.
+        test_pictures: the first twelve hexadecimal digits of the SHA-256 of each picture that it was tested on, so that
+            no later stage learns from them.
+        training_pictures: the same of those that it learnt from, so that nobody judges it by them unawares.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Configuration:
     threshold: float
     lineage: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
+    test_pictures: tuple[str, ...] = ()
+    training_pictures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -177,6 +182,8 @@ def _parse(content: bytes) -> Configuration:
     values["labels"] = tuple(Label(str(label["name"]), label["mimo_id"]) for label in values["labels"])
     values["class_labels"] = tuple(int(position) for position in values["class_labels"])
     values["lineage"] = tuple(values["lineage"])
+    for name in ("test_pictures", "training_pictures"):
+        values[name] = tuple(values.get(name, ()))
     return Configuration(**values)
 
 

@@ -33,7 +33,7 @@ def test_grey_becomes_about_zero_in_both_channel_orders():
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(ValueError, match=r"unknown backbone 'resnet51', known are efficientnet-lite0, resnet50, vgg19"):
+    with pytest.raises(ValueError, match="unknown backbone 'resnet51', known are efficientnet-lite0, resnet50, vgg16"):
         build_network("resnet51", classes=2)
     with pytest.raises(ValueError, match='channels must be "RGB" or "BGR", got \'GBR\''):
         Preprocessing((0, 0, 0), (1, 1, 1), "GBR")

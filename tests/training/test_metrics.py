@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from training import metrics
+from training.metrics import Truth, match
+
+SQUARE = np.array([[0.0, 0, 10, 10]])
+NEAR = np.array([[0.0, 0, 10, 9]])
+FAR = np.array([[50.0, 50, 60, 60]])
+
+
+@pytest.mark.parametrize(
+    ("boxes", "scores", "difficult", "right", "counted"),
+    [
+        (SQUARE, [0.9], False, [True], [True]),
+        (FAR, [0.9], False, [False], [True]),
+        # the second on the same box is wrong, whichever order they come in
+        (np.concatenate([SQUARE, NEAR]), [0.9, 0.8], False, [True, False], [True, True]),
+        (np.concatenate([SQUARE, NEAR]), [0.8, 0.9], False, [False, True], [True, True]),
+        # on a difficult box nothing counts
+        (np.concatenate([SQUARE, FAR]), [0.9, 0.8], True, [False, False], [False, True]),
+    ],
+)
+def test_rule_of_pascal_voc(boxes, scores, difficult, right, counted):
+    found = match(boxes, np.array(scores), Truth(SQUARE, np.array([difficult])), 0.5)
+    assert [array.tolist() for array in found] == [right, counted]
+
+
+NOTHING = (np.zeros((0, 4)), np.zeros(0))
+ONE = Truth(SQUARE, np.array([False]))
+NONE = Truth(np.zeros((0, 4)), np.zeros(0, bool))
+
+
+def test_hand_computed_average_precision():
+    found = [(SQUARE, np.array([0.9])), (SQUARE, np.array([0.7])), (SQUARE, np.array([0.8]))]
+    judged = metrics.judge(found, [ONE, ONE, NONE], 0.5)
+    assert judged.right.tolist() == [True, False, True]
+    assert judged.average_precision(np.ones((1, 3), int))[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_nothing_found_is_zero_and_nothing_to_find_is_undefined():
+    once = np.ones((1, 1), int)
+    assert metrics.judge([NOTHING], [ONE], 0.5).average_precision(once)[0] == 0
+    assert np.isnan(metrics.judge([NOTHING], [Truth(SQUARE, np.array([True]))], 0.5).average_precision(once)[0])
+
+
+def collection(seed, difficult=0.2):
+    random = np.random.default_rng(seed)
+    truths, found = [], []
+    for _ in range(4):
+        corner = np.arange(3)[:, None] * 40.0 + random.integers(0, 9, (3, 2))  # far apart: one box is best for each
+        truths.append(Truth(np.concatenate([corner, corner + 20], axis=1), random.random(3) < difficult))
+        found.append((truths[-1].boxes + random.integers(-9, 10, (3, 1)), random.permutation(1000)[:3] / 1000 + 0.001))
+    return found, truths
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_agrees_with_pycocotools(seed):
+    found, truths = collection(seed)
+    once = np.ones((1, 4), int)
+    value, judged = metrics.coco_judged(found, truths)
+    ours = [one.average_precision(once, 101)[0] for one in judged.values()]
+    assert np.mean(ours) == pytest.approx(value, abs=1e-6, nan_ok=True)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_rules_of_voc_and_coco_agree_but_for_interpolation(seed):
+    found, truths = collection(seed, difficult=0)  # COCO lets a crowd swallow more
+    once = np.ones((1, 4), int)
+    ours = [metrics.coco_judged(found, truths)[1][0.5].average_precision(once, 101)[0]]
+    voc = metrics.judge(found, truths, 0.5).average_precision(once)[0]
+    assert voc == pytest.approx(ours[0], abs=0.02, nan_ok=True)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_resample_is_the_collection_with_pictures_left_out(seed):
+    found, truths = collection(seed)
+    drawn = np.array([[1, 0, 1, 1]])
+    whole = metrics.judge(found, truths, 0.5).average_precision(drawn)[0]
+    kept = [0, 2, 3]
+    part = metrics.judge([found[i] for i in kept], [truths[i] for i in kept], 0.5)
+    assert whole == pytest.approx(part.average_precision(np.ones((1, 3), int))[0], nan_ok=True)
+
+
+def test_classes_are_averaged_and_low_scores_are_not_minervas():
+    found = {"lute": [(SQUARE, np.array([0.9])), NOTHING], "harp": [NOTHING, (SQUARE, np.array([0.04]))]}
+    truths = {"lute": [ONE, NONE], "harp": [NONE, ONE], "oboe": [NONE, NONE]}
+    figures = metrics.detection(found, truths)
+    assert figures["ap50"]["value"] == 1
+    assert figures["ap_coco"]["value"] == pytest.approx(1)
+    assert figures["minerva_ap50"]["value"] == 0.5
+
+
+def test_classification_by_hand():
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
+    figures = metrics.classification(probabilities, np.array([0, 1, 1, 1]))
+    assert figures["accuracy"]["value"] == 0.75
+    assert figures["macro_f1"]["value"] == pytest.approx((2 / 3 + 0.8) / 2, abs=1e-4)
+    assert figures["accuracy"]["low"] <= 0.75 <= figures["accuracy"]["high"]
+    assert metrics.classification(probabilities, np.array([-1, -1, -1, -1]))["accuracy"]["value"] == 0

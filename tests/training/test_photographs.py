@@ -1,0 +1,121 @@
+"""Whole runs of `python -m training photographs` and `evaluate`, each in a process of its own."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from annotator.models import bundle
+from annotator.models.bundle import Label
+from training import transfer
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """Twelve discs and twelve crosses of random colour and place, and a file that is no picture."""
+    folder = tmp_path_factory.mktemp("photographs")
+    random = np.random.default_rng(1)
+    for name in ("discus", "Violin (3573)"):
+        (folder / name).mkdir()
+        for number in range(12):
+            image = Image.fromarray(random.integers(200, 255, (8, 8, 3), np.uint8)).resize((96, 96))
+            draw = ImageDraw.Draw(image)
+            x, y = random.integers(20, 40, 2)
+            colour = tuple(int(value) for value in random.integers(0, 150, 3))
+            if name == "discus":
+                draw.ellipse([x, y, x + 40, y + 40], fill=colour)
+            else:
+                draw.line([x, y, x + 40, y + 40], fill=colour, width=6)
+                draw.line([x, y + 40, x + 40, y], fill=colour, width=6)
+            image.save(folder / name / f"{number}.png")
+    (folder / "discus" / "broken.jpg").write_text("no picture")
+    return folder
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def head_run(photographs, tmp_path_factory):
+    out = tmp_path_factory.mktemp("head") / "run"
+    return run("photographs", "--data", photographs, "--out", out), out
+
+
+def test_head_learns_and_leaves_a_model(head_run, photographs):
+    result, out = head_run
+    assert result.returncode == 0, result.stderr
+    assert "'broken.jpg' cannot be read" in result.stderr
+    model = bundle.load(out / "model")
+    assert {Label("discus"), Label("Violin", 3573), Label("Harp", 3285)} <= set(model.labels)
+    figures = json.loads((out / "metrics.json").read_text())
+    assert figures["accuracy"]["value"] >= 0.75
+    assert len(model.configuration.test_pictures) >= 4
+    assert not set(model.configuration.test_pictures) & set(model.configuration.training_pictures)
+    assert all((out / name).stat().st_size > 1000 for name in ("confusion.png", "calibration.png"))
+
+
+def test_same_seed_same_weights(head_run, photographs, tmp_path):
+    again = run("photographs", "--data", photographs, "--out", tmp_path / "run")
+    assert again.returncode == 0, again.stderr
+    names = [Path("model", bundle.WEIGHTS), Path("model", bundle.CONFIGURATION)]
+    assert [(tmp_path / "run" / name).read_bytes() for name in names] == [
+        (head_run[1] / name).read_bytes() for name in names
+    ]
+
+
+def test_evaluate_photographs(head_run, photographs, tmp_path):
+    result = run("evaluate", "--model", head_run[1] / "model", "--data", photographs, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert "are among those that the model learnt from" in result.stderr
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert set(figures) == {"accuracy", "macro_f1", "ece"}
+    for figure in figures.values():
+        assert figure["low"] <= figure["value"] <= figure["high"]
+
+
+def test_another_run_is_not_overwritten(head_run, photographs):
+    result = run("photographs", "--data", photographs, "--out", head_run[1], "--seed", "8")
+    assert result.returncode == 2
+    assert "holds a run with other settings" in result.stderr
+
+
+def test_one_label_is_not_enough(photographs, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "harp").symlink_to(photographs / "discus")
+    result = run("photographs", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert (result.returncode, "at least two" in result.stderr) == (2, True)
+
+
+def full_run(photographs, out):
+    return ["photographs", "--data", photographs, "--out", out, "--mode", "full", "--epochs", "3"]
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(photographs, tmp_path):
+    whole = run(*full_run(photographs, tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stderr
+    command = [sys.executable, "-m", "training", *map(str, full_run(photographs, tmp_path / "killed"))]
+    log = tmp_path / "killed" / "log.csv"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not log.exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    assert not (tmp_path / "killed" / "model").exists()
+    again = run(*full_run(photographs, tmp_path / "killed"))
+    assert again.returncode == 0, again.stderr
+    weights = [tmp_path / name / "model" / bundle.WEIGHTS for name in ("whole", "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_batches_hold_as_much_of_each_source():
+    order = transfer.epoch_order(np.repeat([0, 1], [100, 7]), 8, np.random.default_rng(0))
+    assert set(order) == set(range(107))
+    assert all((batch >= 100).sum() == 4 for batch in order.reshape(-1, 8))

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.errors import AnnotatorError
+from annotator.models.bundle import Label
+from training import splits
+from training.datasets import Picture, Region
+from training.splits import Fingerprint
+
+
+@pytest.fixture
+def pictures(tmp_path, random):
+    """Two views each of 40 objects, of two labels; the pictures are noise, so none resembles another."""
+    made = []
+    for number in range(80):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8)).resize((64, 64)).save(path)
+        made.append(Picture(path, f"object {number // 2}", (Region(Label(f"label {number % 4 // 2}")),)))
+    return made
+
+
+def test_groups_stay_together_and_seeds_repeat(pictures):
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    parts = splits.split(pictures, prints, 1)
+    groups = [{picture.group for picture in part} for part in (parts.training, parts.development, parts.test)]
+    assert sum(map(len, groups)) == 40
+    assert len(parts.training) > 50
+    assert parts == splits.split(pictures, prints, 1)
+    splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)))
+
+
+def test_what_an_earlier_stage_was_tested_on_stays_test(pictures):
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    frozen = {prints[0].sha256}
+    for seed in range(5):
+        parts = splits.split(pictures, prints, seed, frozen)
+        assert {pictures[0], pictures[1]} <= set(parts.test)
+        splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)), frozen)
+
+
+def test_leaks_are_told(pictures):
+    prints = {picture: splits.fingerprint(picture) for picture in pictures}
+    parts = splits.Split(tuple(pictures[:3]), (), tuple(pictures[3:]))
+    with pytest.raises(AnnotatorError, match="views of one object"):
+        splits.check_leaks(parts, prints)
+    near = {**prints, pictures[2]: prints[pictures[4]]}
+    with pytest.raises(AnnotatorError, match="nearly the same"):
+        splits.check_leaks(splits.Split((pictures[2],), (), (pictures[4],)), near)
+    with pytest.raises(AnnotatorError, match="earlier stage"):
+        splits.check_leaks(splits.Split((pictures[2],), (), ()), prints, {prints[pictures[2]].sha256})
+
+
+def test_too_few_to_part(pictures):
+    with pytest.raises(AnnotatorError, match="too few"):
+        splits.split(pictures[:10], [splits.fingerprint(one) for one in pictures[:10]], 1)
+
+
+def test_hash_survives_size_and_compression(tmp_path, random):
+    image = Image.fromarray(random.integers(0, 255, (9, 9, 3), np.uint8)).resize((300, 200), Image.Resampling.BICUBIC)
+    image.resize((150, 100)).save(tmp_path / "small.jpg", quality=60)
+    one = splits.perceptual_hash(np.asarray(image))
+    other = splits.fingerprint(Picture(tmp_path / "small.jpg", "")).perceptual
+    assert (one ^ other).bit_count() <= splits.NEAR
+
+
+def test_chains_of_near_duplicates_are_one_group():
+    pairs = splits.near_duplicates([Fingerprint("", 0), Fingerprint("", 0b1111), Fingerprint("", 0b11111111)])
+    assert pairs.tolist() == [[0, 1], [1, 2]]
+    assert len(set(splits.joined_groups(["a", "b", "c"], pairs))) == 1

@@ -1,0 +1,103 @@
+"""``python -m training COMMAND``: what researchers use without a Cytomine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from annotator.errors import AnnotatorError, ExitCode
+
+FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
+FORMAT_HELP = "how the folder is laid out (default: coco where there is an annotations.json, else folder)"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m training", description="Make models that find and name musical instruments."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    photographs = commands.add_parser(
+        "photographs",
+        help="learn to name instruments from photographs, one instrument each",
+        description="Learn to name instruments from photographs that show one each: class folders, or labels.csv with "
+        "the columns file, label and, where known, mimo_id and object. 70 % are learnt from, 10 % choose, 20 % judge; "
+        "views of one object and near-duplicates stay together. The model is left in OUT/model.",
+    )
+    photographs.add_argument(
+        "--data", type=Path, action="append", required=True, help="folder; may be given repeatedly"
+    )
+    photographs.add_argument("--out", type=Path, required=True, help="folder of this run; started again, it goes on")
+    photographs.add_argument(
+        "--mode",
+        choices=("head", "full"),
+        default="head",
+        help="head: fit the last layer, minutes on a CPU (default); full: then train all layers, wants a GPU",
+    )
+    photographs.add_argument("--backbone", default="efficientnet-lite0", help="default: efficientnet-lite0")
+    photographs.add_argument(
+        "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
+    )
+    photographs.add_argument(
+        "--model", type=Path, help="bundle of an earlier stage to start from, instead of a backbone"
+    )
+    photographs.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    photographs.add_argument("--epochs", type=int, default=20, help="at the most, in mode full (default: 20)")
+    photographs.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="judge a model on labelled pictures it has not seen",
+        description="Judge a model. Class folders or labels.csv: accuracy, macro-F1, calibration. Pictures with a COCO "
+        "annotations.json: average precision with the right term, its family, and any instrument at all. Writes "
+        "OUT/metrics.json and pictures; every figure has a 95 %% interval.",
+    )
+    evaluate.add_argument("--model", type=Path, help="bundle, folder or zip (default: the built-in model)")
+    evaluate.add_argument("--data", type=Path, required=True, help="folder of the pictures")
+    evaluate.add_argument("--out", type=Path, required=True, help="folder for what is measured")
+    evaluate.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    return parser
+
+
+def main(argv: list[str]) -> int:
+    """Run one command."""
+    arguments = _parser().parse_args(argv)
+    try:
+        _run(arguments)
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    except OSError as error:
+        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
+        return ExitCode.DISK
+    except KeyboardInterrupt:
+        print("Stopped. Started again with the same arguments, training goes on.", file=sys.stderr)
+        return ExitCode.INTERRUPTED
+    return ExitCode.OK
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    # Each command imports what it needs when it runs: some take seconds to load.
+    if arguments.command == "photographs":
+        from training import photographs
+
+        settings = photographs.Settings(
+            data=tuple(str(folder) for folder in arguments.data),
+            format=arguments.format,
+            mode=arguments.mode,
+            backbone=arguments.backbone,
+            weights=arguments.weights,
+            model=str(arguments.model) if arguments.model else None,
+            epochs=arguments.epochs,
+            seed=arguments.seed,
+        )
+        photographs.run(settings, arguments.out)
+    elif arguments.command == "evaluate":
+        from training import evaluate
+
+        evaluate.run(arguments.model, arguments.data, arguments.format, arguments.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

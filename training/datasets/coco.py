@@ -1,0 +1,54 @@
+"""Pictures with boxes in COCO's format: what `compose` writes, and what most annotation tools export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import AnnotatorError, ExitCode
+from training.datasets.pictures import Picture, Region, clip, label_named
+from training.datasets.tables import inside, read_json
+
+ANNOTATIONS = "annotations.json"
+IMAGES = "images"
+
+
+def read(path: Path) -> list[Picture]:
+    """The pictures that ``annotations.json`` lists, also those without instruments.
+
+    Args:
+        path: holds ``annotations.json`` and the images, in it or in ``images/``. Besides COCO's own fields an image may
+            have a ``group``, a category a ``mimo_id``, and an annotation ``ignore`` (as ``iscrowd``: difficult).
+
+    Raises:
+        AnnotatorError: (USAGE) the file is damaged, or names a category or image that it does not list.
+    """
+    content = read_json(path / ANNOTATIONS)
+    try:
+        labels = {item["id"]: label_named(str(item["name"]), _mimo_id(item)) for item in content["categories"]}
+        regions: dict[Any, list[Region]] = {image["id"]: [] for image in content["images"]}
+        sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in content["images"]}
+        for annotation in content["annotations"]:
+            x, y, width, height = (float(number) for number in annotation["bbox"])
+            box = clip((x, y, x + width, y + height), *sizes[annotation["image_id"]])
+            if box is not None:
+                difficult = bool(annotation.get("ignore") or annotation.get("iscrowd"))
+                region = Region(labels[annotation["category_id"]], box, difficult)
+                regions[annotation["image_id"]].append(region)
+        return [
+            Picture(_file(path, image["file_name"]), str(image.get("group") or image["file_name"]), tuple(own))
+            for image, own in zip(content["images"], regions.values(), strict=True)
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise AnnotatorError(
+            f"{ANNOTATIONS} is no COCO file: {type(error).__name__} at {error}.", ExitCode.USAGE
+        ) from error
+
+
+def _mimo_id(category: dict[str, Any]) -> int | None:
+    number = str(category.get("mimo_id") or "")
+    return int(number) if number else None
+
+
+def _file(path: Path, name: str) -> Path:
+    return inside(path / IMAGES if (path / IMAGES).is_dir() else path, name)

@@ -1,0 +1,108 @@
+"""A labelled picture: what all loaders give and all training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models.bundle import Label
+from annotator.pictures import to_rgb
+from annotator.vocabulary import by_mimo_id, matching
+from annotator.vocabulary.instruments import ancestors
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Region:
+    """Something in a picture that people named.
+
+    Attributes:
+        label: what it is.
+        box: x0, y0, x1, y1 in pixels of the file, top-left origin, half-open; None for the whole picture.
+        difficult: it counts neither for nor against (hidden, a group, or of doubtful name).
+    """
+
+    label: Label
+    box: Box | None = None
+    difficult: bool = False
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file and what is in it.
+
+    Attributes:
+        path: of the file.
+        group: the artwork or museum object that it shows: pictures of one group never part between splits.
+        regions: what people named; empty for a picture without instruments.
+    """
+
+    path: Path
+    group: str
+    regions: tuple[Region, ...] = ()
+
+
+def label_named(name: str, mimo_id: int | None = None) -> Label:
+    """The label that a dataset's name means, so that `Violin (3573)`, `violins` and `viool` meet in one.
+
+    Args:
+        name: as the dataset writes it; a name that the vocabulary does not know becomes a label of its own.
+        mimo_id: the instrument's number in MIMO, where the dataset gives it. It decides.
+
+    Raises:
+        AnnotatorError: (USAGE) name and number mean different instruments, or there is no name.
+    """
+    name = name.strip()
+    meant = matching(name)
+    numbered = by_mimo_id().get(mimo_id) if mimo_id is not None else None
+    if meant and numbered and meant.mimo_id != mimo_id:
+        related = {item.mimo_id for item in [*ancestors(meant), *ancestors(numbered)]}
+        if mimo_id not in related and meant.mimo_id not in related and meant.family != numbered.family:
+            raise AnnotatorError(
+                f"The label {name!r} has the MIMO id {mimo_id}, which is {numbered.name!r}; {meant.name!r} has "
+                f"{meant.mimo_id}. Correct the name or the id.",
+                ExitCode.USAGE,
+            )
+    instrument = numbered or meant
+    if instrument:
+        return Label(instrument.name, instrument.mimo_id)
+    if not name:
+        raise AnnotatorError("A label without a name. Name it or take its line out.", ExitCode.USAGE)
+    return Label(name, mimo_id)
+
+
+def labels_of(pictures: Sequence[Picture]) -> list[Label]:
+    """The labels of all regions that are not difficult, by name."""
+    found = {region.label for picture in pictures for region in picture.regions if not region.difficult}
+    return sorted(found, key=lambda label: (label.name, label.mimo_id or 0))
+
+
+def open_rgb(path: Path) -> np.ndarray:
+    """A picture as (h, w, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise AnnotatorError(
+            f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
+        ) from error
+
+
+def clip(box: Box, width: float, height: float) -> Box | None:
+    """The part of a box that lies in the picture, corners in order; None where less than a pixel is left."""
+    x0, x1 = sorted(box[0::2])
+    y0, y1 = sorted(box[1::2])
+    x0, y0, x1, y1 = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)
+    return (x0, y0, x1, y1) if x1 - x0 >= 1 and y1 - y0 >= 1 else None

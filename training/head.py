@@ -1,0 +1,87 @@
+"""Fit a linear head on features that were computed once: minutes on a CPU, close to full fine-tuning (Mormont 2018)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
+
+MAXIMUM_STEPS = 200
+
+
+def class_weights(targets: np.ndarray, labels: int) -> np.ndarray:
+    """(n,) weights N / (n_c K), so that every label that occurs counts the same; K is how many do, N their sum.
+
+    Args:
+        targets: (n,) label of each sample, -1 for "no instrument".
+        labels: how many labels there are.
+    """
+    counts = np.bincount(targets + 1, minlength=labels + 1)
+    return (len(targets) / (counts * np.count_nonzero(counts)).clip(1))[targets + 1]
+
+
+def membership(class_labels: np.ndarray, labels: int) -> np.ndarray:
+    """(labels + 1, classes) bool: which classes mean a label; the first row is "no instrument", so row target + 1."""
+    return class_labels[None] == np.arange(-1, labels)[:, None]
+
+
+def negative_log_likelihood(logits: np.ndarray, targets: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+    """(n,) -log P(label): a label's probability is the sum over its classes.
+
+    Args:
+        logits: (n, classes).
+        targets: (n,) labels, -1 for "no instrument".
+        class_labels: (classes,) the label of each class.
+    """
+    own = np.where(class_labels[None] == targets[:, None], logits, -np.inf)
+    return logsumexp(logits, axis=1) - logsumexp(own, axis=1)
+
+
+def fit_head(
+    features: np.ndarray,
+    targets: np.ndarray,
+    class_labels: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
+    strength: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The linear head with the least weighted loss plus a penalty for leaving where it starts (L-BFGS).
+
+    The loss is `negative_log_likelihood`, weighted by `class_weights`; the penalty is strength / 2 times the squared
+    distance from the given kernel, so what the data do not speak of stays as it was: what the head knew about other
+    things is its prior. Classes of "no instrument" move only if some samples show none.
+
+    Args:
+        features: (n, channels) float32.
+        targets: (n,) labels, -1 for "no instrument".
+        class_labels: (classes,) the label of each class.
+        kernel: (channels, classes) where to start.
+        bias: (classes,) where to start.
+        strength: of the penalty, above 0.
+
+    Returns:
+        Kernel and bias, float32.
+    """
+    free = class_labels >= 0 if (targets >= 0).all() else np.ones(len(class_labels), bool)
+    weights = class_weights(targets, int(class_labels.max()) + 1) / len(targets)
+    extended = np.concatenate([features, np.ones((len(features), 1), features.dtype)], axis=1)
+    start = np.concatenate([kernel, bias[None]]).astype(np.float32)
+    fixed = extended @ start[:, ~free]
+    labels = np.concatenate([class_labels[~free], class_labels[free]])
+    own = labels[None] == targets[:, None]
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        offset = flat.reshape(len(start), -1).astype(np.float32)
+        logits = np.concatenate([fixed, extended @ (start[:, free] + offset)], axis=1)
+        own_logits = np.where(own, logits, -np.inf)
+        value = weights @ (logsumexp(logits, axis=1) - logsumexp(own_logits, axis=1))
+        slopes = (softmax(logits, axis=1) - softmax(own_logits, axis=1))[:, (~free).sum() :] * weights[:, None]
+        gradient = extended.T @ slopes.astype(np.float32) + strength * offset
+        return float(value + strength / 2 * (offset.astype(np.float64) ** 2).sum()), gradient.ravel().astype(np.float64)
+
+    found = minimize(
+        loss, np.zeros(start[:, free].size), jac=True, method="L-BFGS-B", options={"maxiter": MAXIMUM_STEPS}
+    )
+    result = start.copy()
+    result[:, free] += found.x.reshape(len(start), -1).astype(np.float32)
+    return result[:-1], result[-1]

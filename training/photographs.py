@@ -1,0 +1,257 @@
+"""The stage that learns from photographs: read, part, train, calibrate, judge, save."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from annotator.detection.windows import label_probabilities
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models import bundle
+from annotator.models.bundle import Model
+from training import calibration, datasets, devices, metrics, plots, splits, transfer
+from training.datasets import Picture, labels_of
+from training.samples import Sample, samples_of
+from training.splits import Fingerprint, Split
+
+LEAST_OBJECTS = 5  # of a label: fewer cannot be parted into training, development and test
+CONFIGURATION, SPLITS, FEATURES, METRICS, MODEL = (
+    "config.json",
+    "splits.csv",
+    "features.npz",
+    "metrics.json",
+    "model",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for; kept in its folder as ``config.json``.
+
+    Attributes:
+        data: folders of photographs.
+        format: a key of `training.datasets.FORMATS`, None to guess.
+        mode: "head" or "full".
+        backbone: a key of `annotator.models.backbones.BACKBONES`.
+        weights: see `transfer.start`.
+        model: bundle to start from instead, None to start from the backbone.
+        epochs: at the most, in mode full.
+        seed: of everything random.
+    """
+
+    data: tuple[str, ...]
+    format: str | None
+    mode: str
+    backbone: str
+    weights: str
+    model: str | None
+    epochs: int
+    seed: int
+
+
+def run(settings: Settings, out: Path) -> Model:
+    """Train on photographs and leave the model in ``out/model``.
+
+    Besides it the run folder holds ``config.json``, ``splits.csv`` (which picture was for what), ``metrics.json`` and
+    pictures of the curves, confusions and calibration. A run that was killed goes on where it was when it is started
+    again with the same settings.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) the folder holds another run; the data do not do; see `datasets`.
+    """
+    claim(out, settings)
+    devices.prepare(settings.seed)
+    sources = [datasets.read(Path(folder), settings.format) for folder in settings.data]
+    begun = bundle.load(Path(settings.model)) if settings.model else None
+    frozen = begun.configuration.test_pictures if begun else ()
+    fingerprints = readable([picture for pictures in sources for picture in pictures])
+    pictures = enough(list(fingerprints))
+    parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], settings.seed, frozen)
+    splits.check_leaks(parts, fingerprints, frozen)
+    _write_splits(out / SPLITS, parts, fingerprints)
+
+    labels = labels_of(pictures)
+    print(f"{len(pictures)} photographs of {len(labels)} instruments: {_sizes(parts)}.", flush=True)
+    with devices.distributed():
+        if begun is None:
+            model = transfer.start(settings.backbone, settings.weights, labels)
+        else:
+            model = transfer.extended(begun, labels)
+        training, development, test = (
+            samples_of(part, model.labels) for part in (parts.training, parts.development, parts.test)
+        )
+        seen = _features(model, training, development, out / FEATURES, settings.seed)
+        transfer.train_head(model, *seen)
+        if settings.mode == "full":
+            source_of = {picture: number for number, own in enumerate(sources) for picture in own}
+            numbers = [source_of[picture] for picture in parts.training for _ in picture.regions]
+            transfer.train_full(
+                model,
+                training,
+                np.array(numbers),
+                development,
+                out,
+                seed=settings.seed,
+                epochs=settings.epochs,
+            )
+            plots.curves(out / "log.csv", out / "curves.png")
+    return _finish(model, settings, development, test, fingerprints, parts, out)
+
+
+def claim(out: Path, settings: object) -> None:
+    """Make the run's folder and note what it is for.
+
+    Raises:
+        AnnotatorError: (USAGE) it belongs to a run with other settings.
+    """
+    content = json.dumps(asdict(settings), indent=1)  # type: ignore[call-overload]
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CONFIGURATION
+    if path.exists() and path.read_text(encoding="utf-8") != content:
+        raise AnnotatorError(
+            f"The folder {str(out)!r} holds a run with other settings (see {CONFIGURATION}). Name another folder.",
+            ExitCode.USAGE,
+        )
+    path.write_text(content, encoding="utf-8")
+
+
+def readable(pictures: Sequence[Picture]) -> dict[Picture, Fingerprint]:
+    """The fingerprints of the pictures that can be read; the others are named and left out.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) none can be read.
+    """
+    found: dict[Picture, Fingerprint] = {}
+    unreadable = 0
+    for picture in pictures:
+        try:
+            found[picture] = splits.fingerprint(picture)
+        except AnnotatorError as error:
+            unreadable += 1
+            if unreadable <= 10:
+                print(error, file=sys.stderr)
+    if not found:
+        raise AnnotatorError(f"None of the {len(pictures)} pictures can be read.", ExitCode.BAD_IMAGE)
+    if unreadable:
+        print(f"{unreadable} of {len(pictures)} pictures cannot be read and are left out.", file=sys.stderr)
+    return found
+
+
+def enough(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures whose labels have at least `LEAST_OBJECTS` objects; the labels left out are named.
+
+    Raises:
+        AnnotatorError: (USAGE) fewer than two labels are left.
+    """
+    objects: dict[object, set[str]] = {}
+    for picture in pictures:
+        for region in picture.regions:
+            objects.setdefault(region.label, set()).add(picture.group)
+    few = {label for label, groups in objects.items() if len(groups) < LEAST_OBJECTS}
+    for label in few:
+        print(
+            f"{label.name!r} has {len(objects[label])} objects, {LEAST_OBJECTS} are the least: left out.",  # type: ignore[attr-defined]
+            file=sys.stderr,
+        )
+    if len(objects) - len(few) < 2:
+        raise AnnotatorError(
+            f"Photographs of {len(objects) - len(few)} instrument with {LEAST_OBJECTS} or more objects: a classifier "
+            "needs at least two to tell apart. Add pictures of others.",
+            ExitCode.USAGE,
+        )
+    return [picture for picture in pictures if any(region.label not in few for region in picture.regions)]
+
+
+def _sizes(parts: Split) -> str:
+    return f"{len(parts.training)} to learn from, {len(parts.development)} to choose by, {len(parts.test)} to judge by"
+
+
+def _write_splits(path: Path, parts: Split, fingerprints: dict[Picture, Fingerprint]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "file", "group", "sha256"])
+        for name in ("training", "development", "test"):
+            for picture in getattr(parts, name):
+                writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
+
+
+def _features(
+    model: Model, training: Sequence[Sample], development: Sequence[Sample], cache: Path, seed: int
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Features and targets of training (all views) and development, computed once a run."""
+    digest = hashlib.sha256(repr((training, development, seed)).encode())
+    for weight in model.network.weights:
+        if "head" not in weight.path:
+            digest.update(np.asarray(weight).tobytes())
+    views = 1 + transfer.VIEWS
+    stored = dict(np.load(cache, allow_pickle=False)) if cache.is_file() else {}
+    if str(stored.get("key")) != digest.hexdigest():
+        network = transfer.pooled(model.network, "features")
+        print(f"Looking at {views} views of {len(training)} photographs to learn from:", flush=True)
+        stored = {
+            "key": np.array(digest.hexdigest()),
+            "training": transfer.features_of(network, training, views, seed),
+            "development": transfer.features_of(network, development, 1, seed),
+        }
+        np.savez(cache, **stored)
+    targets = np.array([sample.target for sample in training])
+    held = np.array([sample.target for sample in development])
+    return (np.concatenate(stored["training"]), np.tile(targets, views)), (stored["development"][0], held)
+
+
+def _finish(
+    model: Model,
+    settings: Settings,
+    development: Sequence[Sample],
+    test: Sequence[Sample],
+    fingerprints: dict[Picture, Fingerprint],
+    parts: Split,
+    out: Path,
+) -> Model:
+    """Calibrate on the development split, judge on the test split, save."""
+    network = transfer.pooled(model.network, "head")
+    held, judged = (transfer.features_of(network, samples, 1, settings.seed)[0] for samples in (development, test))
+    class_labels = np.array(model.configuration.class_labels)
+    temperature = calibration.fit_temperature(held, np.array([sample.target for sample in development]), class_labels)
+    targets = np.array([sample.target for sample in test])
+    before = metrics.classification(label_probabilities(judged, class_labels), targets)
+    after = metrics.classification(label_probabilities(judged / temperature, class_labels), targets)
+    result = {**after, "ece_before_calibration": before["ece"]}
+    (out / METRICS).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    names = [label.name for label in model.labels]
+    plots.confusion(label_probabilities(judged, class_labels), targets, names, out / "confusion.png")
+    plots.reliability(
+        {
+            "before": label_probabilities(judged, class_labels),
+            f"temperature {temperature:.2f}": label_probabilities(judged / temperature, class_labels),
+        },
+        targets,
+        out / "calibration.png",
+    )
+    counts = Counter(model.labels[sample.target].name for sample in test)
+    print(f"On {len(test)} test photographs of {len(counts)} instruments: {metrics.sentence(result)}.", flush=True)
+
+    source = ", ".join(Path(folder).name for folder in settings.data)
+    configuration = replace(
+        model.configuration,
+        name=f"{model.configuration.backbone}, photographs",
+        temperature=temperature,
+        lineage=(*model.configuration.lineage, f"photographs ({source}), {settings.mode}, seed {settings.seed}"),
+        metrics={name: value["value"] for name, value in result.items()},
+        test_pictures=tuple(sorted({fingerprints[picture].sha256 for picture in parts.test})),
+        training_pictures=tuple(
+            sorted({fingerprints[one].sha256 for one in parts.training} | set(model.configuration.training_pictures))
+        ),
+    )
+    finished = Model(configuration, model.network, "")
+    bundle.save(finished, out / MODEL)
+    print(f"The model is in {out / MODEL}.", flush=True)
+    return bundle.load(out / MODEL)

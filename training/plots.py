@@ -1,0 +1,86 @@
+"""Pictures of how a training went and what it gave."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from training.calibration import BINS
+
+
+def curves(log: Path, out: Path) -> None:
+    """Loss on training and development over epochs, from ``log.csv``."""
+    with log.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot(xlabel="epoch", ylabel="loss")
+    epochs = [int(row["epoch"]) for row in rows]
+    for column, name in (("loss", "training"), ("val_loss", "development")):
+        axes.plot(epochs, [float(row[column]) for row in rows], marker="o", label=name)
+    axes.legend()
+    figure.savefig(out, dpi=120)
+
+
+def confusion(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[str], out: Path) -> None:
+    """What was taken for what: a row for each true label that occurs, shares of its pictures in colour.
+
+    Args:
+        probabilities: (n, labels).
+        targets: (n,) true labels.
+        names: of the labels.
+        out: PNG file.
+    """
+    predicted = probabilities.argmax(axis=1)
+    occurring = np.union1d(targets, predicted)
+    place = {int(label): number for number, label in enumerate(occurring)}
+    counts = np.zeros((len(occurring), len(occurring)), int)
+    np.add.at(counts, ([place[int(i)] for i in targets], [place[int(i)] for i in predicted]), 1)
+    side = 2.5 + 0.24 * len(occurring)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.add_subplot(xlabel="taken for", ylabel="is")
+    axes.imshow(counts / counts.sum(axis=1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1)
+    for row, column in zip(*np.nonzero(counts), strict=True):
+        colour = "white" if row == column else "black"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
+    ticks = [names[int(label)] for label in occurring]
+    axes.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
+    figure.savefig(out, dpi=120)
+
+
+def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, out: Path) -> None:
+    """Accuracy over confidence: on the diagonal, 0.8 means right 8 times of 10 (Guo et al. 2017, figure 4).
+
+    Args:
+        probabilities: (n, labels) by the name of their line.
+        targets: (n,) true labels.
+        out: PNG file.
+    """
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="score", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="what it should be")
+    for name, values in probabilities.items():
+        confidence, right = values.max(axis=1), values.argmax(axis=1) == targets
+        place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+        counts = np.bincount(place, minlength=BINS)
+        means = [
+            np.bincount(place, weights=weights, minlength=BINS) / counts.clip(1) for weights in (confidence, right)
+        ]
+        axes.plot(means[0][counts > 0], means[1][counts > 0], marker="o", label=name)
+    axes.legend()
+    figure.savefig(out, dpi=120)
+
+
+def precision_recall(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], out: Path) -> None:
+    """Precision over recall, a line for each name: (recall, precision)."""
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.add_subplot(xlabel="share of the instruments found", ylabel="share of the boxes that are right")
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    for name, (recall, precision) in lines.items():
+        axes.plot(recall, precision, label=name)
+    axes.legend()
+    figure.savefig(out, dpi=120)

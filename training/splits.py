@@ -1,0 +1,160 @@
+"""Part labelled pictures into training, development and test so that nothing seen in one is judged in another.
+
+Pictures of one artwork or museum object stay together, and so do near-duplicates (a museum's and a Flickr copy of one
+painting), which a perceptual hash finds. What a model was tested on stays test for every model that starts from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from annotator.errors import AnnotatorError, ExitCode
+from training.datasets.pictures import Picture, open_rgb
+
+FOLDS = 10  # of which one is for development and two are for the test
+NEAR = 4  # bits, of 64, in which the hashes of near-duplicates differ at the most
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells a picture from others.
+
+    Attributes:
+        sha256: twelve hexadecimal digits of the file's SHA-256.
+        perceptual: 64 bits that hardly change when the picture is resized, re-compressed or slightly recoloured.
+    """
+
+    sha256: str
+    perceptual: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Pictures by what they are for; no group and no near-duplicate is in two of them."""
+
+    training: tuple[Picture, ...]
+    development: tuple[Picture, ...]
+    test: tuple[Picture, ...]
+
+
+def perceptual_hash(image: np.ndarray) -> int:
+    """The signs of a picture's lowest frequencies, 64 bits (Zauner 2010, section 3.2.1: DCT of 32 x 32 grey pixels).
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+    """
+    grey = np.asarray(Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.BOX), np.float64)
+    low = dctn(grey, norm="ortho")[:8, :8].ravel()
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def fingerprint(picture: Picture) -> Fingerprint:
+    """The fingerprint of a picture's file.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) it cannot be read.
+    """
+    image = open_rgb(picture.path)
+    return Fingerprint(hashlib.sha256(picture.path.read_bytes()).hexdigest()[:12], perceptual_hash(image))
+
+
+def near_duplicates(fingerprints: Sequence[Fingerprint]) -> np.ndarray:
+    """Pairs of positions (k, 2) whose perceptual hashes differ in `NEAR` bits or fewer; the smaller position first."""
+    hashes = np.array([one.perceptual for one in fingerprints], np.uint64)
+    pairs = [np.zeros((0, 2), int)]
+    for start in range(0, len(hashes), CHUNK):
+        differing = np.bitwise_count(hashes[start : start + CHUNK, None] ^ hashes[None])
+        first, second = np.nonzero(differing <= NEAR)
+        keep = first + start < second
+        pairs.append(np.stack([first[keep] + start, second[keep]], axis=1))
+    return np.concatenate(pairs)
+
+
+def joined_groups(groups: Sequence[str], pairs: np.ndarray) -> np.ndarray:
+    """(n,) int: numbers of groups after those that share a pair of near-duplicates are made one."""
+    _, numbers = np.unique(np.array(groups), return_inverse=True)
+    count = int(numbers.max()) + 1
+    links = coo_array((np.ones(len(pairs)), (numbers[pairs[:, 0]], numbers[pairs[:, 1]])), shape=(count, count))
+    return connected_components(links, directed=False)[1][numbers]
+
+
+def split(
+    pictures: Sequence[Picture],
+    fingerprints: Sequence[Fingerprint],
+    seed: int,
+    frozen_test: Collection[str] = (),
+) -> Split:
+    """Part pictures into about 70 % training, 10 % development and 20 % test, each label alike where possible.
+
+    Args:
+        pictures: what is parted.
+        fingerprints: of each.
+        seed: for which groups go where.
+        frozen_test: SHA-256 digits of pictures that must be test pictures, with all of their group.
+
+    Raises:
+        AnnotatorError: (USAGE) there are fewer groups than it takes.
+    """
+    groups = joined_groups([picture.group for picture in pictures], near_duplicates(fingerprints))
+    frozen_groups = {group for group, one in zip(groups, fingerprints, strict=True) if one.sha256 in set(frozen_test)}
+    frozen = np.isin(groups, list(frozen_groups))
+    free = np.flatnonzero(~frozen).tolist()
+    if len(np.unique(groups[free])) < FOLDS:
+        raise AnnotatorError(
+            f"{len(pictures)} pictures of {len(np.unique(groups))} objects are too few to part into training, "
+            f"development and test: {FOLDS} objects are the least. Add pictures.",
+            ExitCode.USAGE,
+        )
+    names = [pictures[i].regions[0].label.name if pictures[i].regions else "" for i in free]
+    folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(free, names, groups[free])
+    fold = np.empty(len(free), int)
+    for number, (_, held) in enumerate(folds):
+        fold[held] = number
+
+    def chosen(numbers: Collection[int]) -> tuple[Picture, ...]:
+        return tuple(pictures[free[i]] for i in np.flatnonzero(np.isin(fold, list(numbers))).tolist())
+
+    # A few test pictures of an earlier stage must not crowd out a test on this stage's own data.
+    kept = tuple(pictures[i] for i in np.flatnonzero(frozen).tolist())
+    return Split(chosen(range(3, FOLDS)), chosen([0]), kept + chosen([1, 2]))
+
+
+def check_leaks(parts: Split, fingerprints: dict[Picture, Fingerprint], frozen_test: Collection[str] = ()) -> None:
+    """Fail loudly where a picture, its near-duplicate or another view of its object is judged and learnt from.
+
+    Raises:
+        AnnotatorError: (USAGE) with the first such pair.
+    """
+    order = [*parts.training, *parts.development, *parts.test]
+    part = np.repeat([0, 1, 2], [len(parts.training), len(parts.development), len(parts.test)])
+    seen: dict[str, tuple[int, Picture]] = {}
+    for number, picture in zip(part, order, strict=True):
+        other_part, other = seen.setdefault(picture.group, (int(number), picture))
+        if other_part != number:
+            raise _leak(picture, other, "are views of one object")
+        if number == 0 and fingerprints[picture].sha256 in frozen_test:
+            raise AnnotatorError(
+                f"Leak: {picture.path.name!r} would be learnt from, but an earlier stage is tested on it.",
+                ExitCode.USAGE,
+            )
+    for first, second in near_duplicates([fingerprints[picture] for picture in order]):
+        if part[first] != part[second]:
+            raise _leak(order[first], order[second], "show nearly the same")
+
+
+def _leak(one: Picture, other: Picture, why: str) -> AnnotatorError:
+    return AnnotatorError(
+        f"Leak: {str(one.path)!r} and {str(other.path)!r} {why} but are in different splits. Give them one group.",
+        ExitCode.USAGE,
+    )

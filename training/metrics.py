@@ -140,6 +140,8 @@ def average_precision(
     Returns:
         (...) average precision, nan where nothing is wanted.
     """
+    if not len(right):
+        return np.where(wanted > 0, 0.0, np.nan)
     found = np.cumsum(counts * right, axis=-1)
     seen = np.cumsum(counts, axis=-1)
     precision = np.divide(found, seen, out=np.zeros(found.shape), where=seen > 0)

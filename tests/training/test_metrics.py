@@ -96,6 +96,11 @@ def test_classes_are_averaged_and_low_scores_are_not_minervas():
     assert figures["minerva_ap50"]["value"] == 0.5
 
 
+def test_a_class_of_which_nothing_is_found_counts_as_zero():
+    figures = metrics.detection({"lute": [(SQUARE, np.array([0.9]))]}, {"lute": [ONE], "harp": [ONE]})
+    assert {figures[name]["value"] for name in ("ap10", "ap50", "ap_coco", "minerva_ap10")} == {0.5}
+
+
 def test_classification_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
     figures = metrics.classification(probabilities, np.array([0, 1, 1, 1]))

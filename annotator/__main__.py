@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.errors import exit_code
 from annotator.parameters import write_descriptor
 
 
@@ -32,16 +32,7 @@ def main(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command != "demo":
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    try:
-        return _run(arguments, rest)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.code
-    except OSError as error:
-        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
-        return ExitCode.DISK
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+    return exit_code(lambda: _run(arguments, rest))
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:

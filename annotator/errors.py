@@ -1,5 +1,7 @@
 """The one kind of error that people see, and the exit codes of every command."""
 
+import sys
+from collections.abc import Callable
 from enum import IntEnum, unique
 
 
@@ -30,3 +32,27 @@ class AnnotatorError(Exception):
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
         self.code = code
+
+
+def exit_code(command: Callable[[], int], interrupted: str = "") -> int:
+    """Run a command; tell a failure in one line on standard error.
+
+    Args:
+        command: returns its exit code.
+        interrupted: what to say when a person stops it, nothing if empty.
+
+    Returns:
+        The command's exit code, or that of its failure.
+    """
+    try:
+        return command()
+    except AnnotatorError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    except OSError as error:
+        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
+        return ExitCode.DISK
+    except KeyboardInterrupt:
+        if interrupted:
+            print(interrupted, file=sys.stderr)
+        return ExitCode.INTERRUPTED

@@ -5,16 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from annotator.detection import SCAN_SIDE, Detections, detector
+from annotator.detection import Detections
 from annotator.models import builtin
 from annotator.vocabulary import matching
+from training.evaluate import detections_of
 from training.metrics import Truth, draws, figure, judge, match
 
 ARTWORKS = Path(__file__).parents[1] / "../shared/data/artworks"
 IOUS = (0.1, 0.3, 0.5)
-LOWEST = 0.02  # least score of the detections that the precision-recall curve is made of
 
 Found = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
@@ -22,14 +21,6 @@ Found = Mapping[str, tuple[np.ndarray, np.ndarray]]
 def rows(name: str) -> list[dict[str, str]]:
     """The lines of one of the artworks' tables."""
     return list(csv.DictReader((ARTWORKS / name).read_text(encoding="utf-8").splitlines()))
-
-
-def read(file: str) -> tuple[np.ndarray, int, int]:
-    """One of the artworks at the size that a job fetches, (h, w, 3) uint8, and its full width and height."""
-    with Image.open(ARTWORKS / "images" / file) as picture:
-        shrunk = picture.convert("RGB")
-        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
-        return np.asarray(shrunk), picture.width, picture.height
 
 
 def average_precisions(
@@ -83,8 +74,7 @@ def run() -> dict[str, object]:
         corners = np.array([[float(box[side]) for side in ("xmin", "ymin", "xmax", "ymax")] for box in own])
         truth = truths[name] = Truth(corners.reshape(-1, 4), np.array([box["difficult"] == "1" for box in own], bool))
         meant = [matching(box["label"]) for box in own]
-        image, width, height = read(row["file"])
-        found = detector.detect(model, image, LOWEST, 100).scaled(width / image.shape[1], height / image.shape[0])
+        found = detections_of(model, ARTWORKS / "images" / row["file"])
         any_instrument[name] = ({name: (found.boxes, found.scores)}, {name: truth})
         with_term[name] = _of_each_term(found, truth, [item.mimo_id if item else None for item in meant], model_ids)
         shown[name] = found[found.scores >= model.threshold]

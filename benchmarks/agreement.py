@@ -5,6 +5,7 @@ import numpy as np
 from annotator.detection import detector, windows
 from annotator.models import builtin
 from benchmarks import accuracy
+from training.evaluate import read_shrunk
 
 WINDOWS = 1500  # half of them the best candidates of their picture, half drawn from all windows
 CONTEXTS = (0, 1, 2, 3, 5, detector.CROP_CONTEXT)  # cells of the real picture around a crop
@@ -22,7 +23,7 @@ def run() -> dict[str, object]:
     dense: list[np.ndarray] = []
     crops: list[list[np.ndarray]] = [[] for _ in CONTEXTS]
     for row in rows:
-        image, _, _ = accuracy.read(row["file"])
+        image, _, _ = read_shrunk(accuracy.ARTWORKS / "images" / row["file"])
         levels = detector.scan(model, image)
         best = windows.score_windows(levels, class_labels)
         strongest = np.argsort(-best.probabilities.sum(axis=1))[:share]

@@ -16,6 +16,7 @@ from scipy import ndimage
 from annotator.detection import detector
 from annotator.models import builtin
 from benchmarks import accuracy
+from training.evaluate import LOWEST, MOST
 from training.metrics import Truth
 
 PHOTOGRAPHS = Path(__file__).parents[1] / "../shared/data/photographs"
@@ -131,7 +132,7 @@ def run() -> dict[str, object]:
     model = builtin.load()
     collections = {}
     for number, (picture, boxes) in enumerate(compose(PICTURES)):
-        found = detector.detect(model, picture, accuracy.LOWEST, 100)
+        found = detector.detect(model, picture, LOWEST, MOST)
         name = str(number)
         collections[name] = ({name: (found.boxes, found.scores)}, {name: Truth(boxes, np.zeros(len(boxes), bool))})
     count = sum(len(truths[name].boxes) for name, (_, truths) in collections.items())

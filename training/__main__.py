@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.errors import ExitCode, exit_code
 
 FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
 FORMAT_HELP = "how the folder is laid out (default: coco where there is an annotations.json, else folder)"
@@ -63,21 +63,12 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
-    try:
-        _run(arguments)
-    except AnnotatorError as error:
-        print(error, file=sys.stderr)
-        return error.code
-    except OSError as error:
-        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
-        return ExitCode.DISK
-    except KeyboardInterrupt:
-        print("Stopped. Started again with the same arguments, training goes on.", file=sys.stderr)
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK
+    return exit_code(
+        lambda: _run(arguments), interrupted="Stopped. Started again with the same arguments, training goes on."
+    )
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace) -> int:
     # Each command imports what it needs when it runs: some take seconds to load.
     if arguments.command == "photographs":
         from training import photographs
@@ -97,6 +88,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from training import evaluate
 
         evaluate.run(arguments.model, arguments.data, arguments.format, arguments.out)
+    return ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What depends on the backend and the machine: determinism, half precision, several GPUs."""
+"""What depends on the backend and the machine: determinism, several GPUs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,6 @@ def prepare(seed: int) -> None:
 def graphics_cards() -> int:
     """How many GPUs Keras can compute on."""
     return len(keras.distribution.list_devices("gpu"))
-
-
-def half_precision() -> bool:
-    """Switch to 16-bit computation with 32-bit weights where there is a GPU; say whether it was done."""
-    if not graphics_cards():
-        return False
-    keras.config.set_dtype_policy("mixed_float16")
-    return True
 
 
 def distributed() -> contextlib.AbstractContextManager[object]:

@@ -19,8 +19,8 @@ from training import datasets, metrics, plots, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import open_rgb
 from training.metrics import Figure, Truth
-from training.photographs import readable
 from training.samples import Sample
+from training.splits import readable
 
 LOWEST = 0.02  # least score of the detections that a precision-recall curve is made of
 MOST = 100  # detections of one picture
@@ -56,6 +56,24 @@ def run(model_path: Path | None, data: Path, format_name: str | None, out: Path)
     return figures
 
 
+def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
+    """A picture at the size that a job fetches, (h, w, 3) uint8, and its full width and height.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) it cannot be read.
+    """
+    picture = Image.fromarray(open_rgb(path))
+    width, height = picture.size
+    picture.thumbnail((SCAN_SIDE, SCAN_SIDE))
+    return np.asarray(picture), width, height
+
+
+def detections_of(model: Model, path: Path) -> Detections:
+    """What a model finds in a picture, in pixels of the file, down to the score `LOWEST`."""
+    image, width, height = read_shrunk(path)
+    return detector.detect(model, image, LOWEST, MOST).scaled(width / image.shape[1], height / image.shape[0])
+
+
 def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
     position = {label: number for number, label in enumerate(model.labels)}
     targets = np.array([position.get(picture.regions[0].label, -1) for picture in pictures])
@@ -74,11 +92,7 @@ def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dic
 def _detection(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
     found = []
     for number, picture in enumerate(pictures, start=1):
-        image = Image.fromarray(open_rgb(picture.path))
-        shrunk = image.copy()
-        shrunk.thumbnail((SCAN_SIDE, SCAN_SIDE))
-        detections = detector.detect(model, np.asarray(shrunk), LOWEST, MOST)
-        found.append(detections.scaled(image.width / shrunk.width, image.height / shrunk.height))
+        found.append(detections_of(model, picture.path))
         if number % 10 == 0 or number == len(pictures):
             print(f"{number} of {len(pictures)} pictures scanned", flush=True)
 

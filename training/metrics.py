@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from sklearn.metrics import f1_score
 
-from annotator.detection.boxes import intersection_over_union
+from annotator.detection.boxes import area, intersection_over_union
 from training.calibration import expected_calibration_error
 
 RESAMPLES = 1000
@@ -43,11 +43,7 @@ def with_interval(statistic: Callable[[np.ndarray], float], count: int, resample
     """
     random = np.random.default_rng(0)
     values = [statistic(random.integers(0, count, count)) for _ in range(resamples)]
-    whole = statistic(np.arange(count))
-    if np.isnan(values).all():
-        return Figure(value=whole, low=float("nan"), high=float("nan"))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return Figure(value=round(whole, 4), low=round(float(low), 4), high=round(float(high), 4))
+    return figure(np.array([statistic(np.arange(count)), *values]))
 
 
 def classification(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, Figure]:
@@ -149,7 +145,6 @@ def average_precision(
     total = np.where(wanted > 0, wanted, np.nan)
     if points is None:
         return (counts * right * monotone).sum(axis=-1) / total
-    # np.spacing is COCO's: a recall that is a step but for rounding reaches it.
     steps = np.linspace(0, 1, points)
     rows = found.reshape(-1, found.shape[-1]) / total.reshape(-1, 1)
     padded = np.concatenate([monotone.reshape(rows.shape), np.zeros((len(rows), 1))], axis=1)
@@ -162,13 +157,11 @@ class Judged:
     """The detections of one class over a collection, each found right or wrong.
 
     Attributes:
-        scores: (n,) of the detections that count, best first.
-        right: (n,) bool.
+        right: (n,) bool; of the detections that count, best first.
         pictures: (n,) the position of each one's picture.
         wanted: (pictures,) how many boxes each picture has that count.
     """
 
-    scores: np.ndarray
     right: np.ndarray
     pictures: np.ndarray
     wanted: np.ndarray
@@ -186,16 +179,20 @@ def judge(found: Sequence[tuple[np.ndarray, np.ndarray]], truths: Sequence[Truth
         truths: for each picture what people drew.
         iou: least intersection over union of a right detection.
     """
-    scores, right, pictures = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, int)]
-    for number, ((boxes, own), truth) in enumerate(zip(found, truths, strict=True)):
-        matched, counted = match(boxes, own, truth, iou)
-        scores.append(own[counted])
-        right.append(matched[counted])
-        pictures.append(np.full(int(counted.sum()), number))
+    matched = []
+    for number, ((boxes, scores), truth) in enumerate(zip(found, truths, strict=True)):
+        right, counted = match(boxes, scores, truth, iou)
+        matched.append((number, scores[counted], right[counted]))
+    return _judged(matched, truths)
+
+
+def _judged(matched: Sequence[tuple[int, np.ndarray, np.ndarray]], truths: Sequence[Truth]) -> Judged:
+    """From (picture, scores, right) of the detections that count, picture by picture, to those of the collection."""
+    numbers, scores, right = zip((0, np.zeros(0), np.zeros(0, bool)), *matched, strict=True)
+    order = np.argsort(-np.concatenate(scores), kind="stable")
+    pictures = np.repeat(numbers, [len(own) for own in scores])
     wanted = np.array([int((~truth.difficult).sum()) for truth in truths])
-    every = np.concatenate(scores)
-    order = np.argsort(-every, kind="stable")
-    return Judged(every[order], np.concatenate(right)[order], np.concatenate(pictures)[order], wanted)
+    return Judged(np.concatenate(right)[order], pictures[order], wanted)
 
 
 def coco_judged(
@@ -208,7 +205,7 @@ def coco_judged(
     """
     shapes = [{"id": number + 1, "width": 1, "height": 1} for number in range(len(truths))]
     annotations = [
-        {"image_id": number + 1, "category_id": 1, "bbox": _xywh(box), "area": _size(box), "iscrowd": int(hard)}
+        {"image_id": number + 1, "category_id": 1, "bbox": _xywh(box), "area": float(area(box)), "iscrowd": int(hard)}
         for number, truth in enumerate(truths)
         for box, hard in zip(truth.boxes, truth.difficult, strict=True)
     ]
@@ -217,10 +214,9 @@ def coco_judged(
         for number, (boxes, scores) in enumerate(found)
         for box, score in zip(boxes, scores, strict=True)
     ]
-    wanted = np.array([int((~truth.difficult).sum()) for truth in truths])
-    if not results or not wanted.any():
-        nothing = Judged(np.zeros(0), np.zeros(0, bool), np.zeros(0, int), wanted)
-        return (0.0 if wanted.any() else float("nan")), dict.fromkeys(COCO_IOUS, nothing)
+    nothing = _judged([], truths)
+    if not results or not nothing.wanted.any():
+        return (0.0 if nothing.wanted.any() else float("nan")), dict.fromkeys(COCO_IOUS, nothing)
     with contextlib.redirect_stdout(io.StringIO()):
         truth_set = COCO()
         truth_set.dataset = {
@@ -239,24 +235,17 @@ def coco_judged(
     value = float(precision[precision > -1].mean()) if (precision > -1).any() else float("nan")
     judged = {}
     for position, iou in enumerate(COCO_IOUS):
-        scores, right, pictures = [np.zeros(0)], [np.zeros(0, bool)], [np.zeros(0, int)]
+        matched = []
         for item in filter(None, evaluation.evalImgs):
             counted = ~np.asarray(item["dtIgnore"][position], bool)
-            scores.append(np.asarray(item["dtScores"])[counted])
-            right.append(np.asarray(item["dtMatches"][position])[counted] > 0)
-            pictures.append(np.full(int(counted.sum()), item["image_id"] - 1))
-        every = np.concatenate(scores)
-        order = np.argsort(-every, kind="mergesort")
-        judged[iou] = Judged(every[order], np.concatenate(right)[order], np.concatenate(pictures)[order], wanted)
+            right = np.asarray(item["dtMatches"][position])[counted] > 0
+            matched.append((item["image_id"] - 1, np.asarray(item["dtScores"])[counted], right))
+        judged[iou] = _judged(matched, truths)
     return value, judged
 
 
 def _xywh(box: np.ndarray) -> list[float]:
     return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
-
-
-def _size(box: np.ndarray) -> float:
-    return float((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def draws(pictures: int, resamples: int = RESAMPLES) -> np.ndarray:
@@ -268,8 +257,8 @@ def draws(pictures: int, resamples: int = RESAMPLES) -> np.ndarray:
 
 def figure(values: np.ndarray) -> Figure:
     """A figure from its value on the collection (first) and on the resamples (the others)."""
-    if np.isnan(values).all():
-        return Figure(value=float("nan"), low=float("nan"), high=float("nan"))
+    if np.isnan(values[1:]).all():
+        return Figure(value=float(values[0]), low=float("nan"), high=float("nan"))
     low, high = np.nanpercentile(values[1:], [2.5, 97.5])
     return Figure(value=round(float(values[0]), 4), low=round(float(low), 4), high=round(float(high), 4))
 

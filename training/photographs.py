@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from annotator.detection.windows import label_probabilities
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
-from annotator.models.bundle import Model
+from annotator.models.bundle import Label, Model
 from training import calibration, datasets, devices, metrics, plots, splits, transfer
 from training.datasets import Picture, labels_of
 from training.samples import Sample, samples_of
@@ -72,7 +71,7 @@ def run(settings: Settings, out: Path) -> Model:
     sources = [datasets.read(Path(folder), settings.format) for folder in settings.data]
     begun = bundle.load(Path(settings.model)) if settings.model else None
     frozen = begun.configuration.test_pictures if begun else ()
-    fingerprints = readable([picture for pictures in sources for picture in pictures])
+    fingerprints = splits.readable([picture for pictures in sources for picture in pictures])
     pictures = enough(list(fingerprints))
     parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], settings.seed, frozen)
     splits.check_leaks(parts, fingerprints, frozen)
@@ -106,13 +105,13 @@ def run(settings: Settings, out: Path) -> Model:
     return _finish(model, settings, development, test, fingerprints, parts, out)
 
 
-def claim(out: Path, settings: object) -> None:
+def claim(out: Path, settings: Settings) -> None:
     """Make the run's folder and note what it is for.
 
     Raises:
         AnnotatorError: (USAGE) it belongs to a run with other settings.
     """
-    content = json.dumps(asdict(settings), indent=1)  # type: ignore[call-overload]
+    content = json.dumps(asdict(settings), indent=1)
     out.mkdir(parents=True, exist_ok=True)
     path = out / CONFIGURATION
     if path.exists() and path.read_text(encoding="utf-8") != content:
@@ -123,42 +122,20 @@ def claim(out: Path, settings: object) -> None:
     path.write_text(content, encoding="utf-8")
 
 
-def readable(pictures: Sequence[Picture]) -> dict[Picture, Fingerprint]:
-    """The fingerprints of the pictures that can be read; the others are named and left out.
-
-    Raises:
-        AnnotatorError: (BAD_IMAGE) none can be read.
-    """
-    found: dict[Picture, Fingerprint] = {}
-    unreadable = 0
-    for picture in pictures:
-        try:
-            found[picture] = splits.fingerprint(picture)
-        except AnnotatorError as error:
-            unreadable += 1
-            if unreadable <= 10:
-                print(error, file=sys.stderr)
-    if not found:
-        raise AnnotatorError(f"None of the {len(pictures)} pictures can be read.", ExitCode.BAD_IMAGE)
-    if unreadable:
-        print(f"{unreadable} of {len(pictures)} pictures cannot be read and are left out.", file=sys.stderr)
-    return found
-
-
 def enough(pictures: Sequence[Picture]) -> list[Picture]:
     """The pictures whose labels have at least `LEAST_OBJECTS` objects; the labels left out are named.
 
     Raises:
         AnnotatorError: (USAGE) fewer than two labels are left.
     """
-    objects: dict[object, set[str]] = {}
+    objects: dict[Label, set[str]] = {}
     for picture in pictures:
         for region in picture.regions:
             objects.setdefault(region.label, set()).add(picture.group)
     few = {label for label, groups in objects.items() if len(groups) < LEAST_OBJECTS}
     for label in few:
         print(
-            f"{label.name!r} has {len(objects[label])} objects, {LEAST_OBJECTS} are the least: left out.",  # type: ignore[attr-defined]
+            f"{label.name!r} has {len(objects[label])} objects, {LEAST_OBJECTS} are the least: left out.",
             file=sys.stderr,
         )
     if len(objects) - len(few) < 2:
@@ -222,22 +199,18 @@ def _finish(
     class_labels = np.array(model.configuration.class_labels)
     temperature = calibration.fit_temperature(held, np.array([sample.target for sample in development]), class_labels)
     targets = np.array([sample.target for sample in test])
-    before = metrics.classification(label_probabilities(judged, class_labels), targets)
-    after = metrics.classification(label_probabilities(judged / temperature, class_labels), targets)
-    result = {**after, "ece_before_calibration": before["ece"]}
+    before, after = (label_probabilities(judged / divisor, class_labels) for divisor in (1, temperature))
+    ece_before = metrics.classification(before, targets)["ece"]
+    result = {**metrics.classification(after, targets), "ece_before_calibration": ece_before}
     (out / METRICS).write_text(json.dumps(result, indent=1), encoding="utf-8")
     names = [label.name for label in model.labels]
-    plots.confusion(label_probabilities(judged, class_labels), targets, names, out / "confusion.png")
-    plots.reliability(
-        {
-            "before": label_probabilities(judged, class_labels),
-            f"temperature {temperature:.2f}": label_probabilities(judged / temperature, class_labels),
-        },
-        targets,
-        out / "calibration.png",
+    plots.confusion(before, targets, names, out / "confusion.png")
+    lines = {"before": before, f"temperature {temperature:.2f}": after}
+    plots.reliability(lines, targets, out / "calibration.png")
+    print(
+        f"On {len(test)} test photographs of {len(np.unique(targets))} instruments: {metrics.sentence(result)}.",
+        flush=True,
     )
-    counts = Counter(model.labels[sample.target].name for sample in test)
-    print(f"On {len(test)} test photographs of {len(counts)} instruments: {metrics.sentence(result)}.", flush=True)
 
     source = ", ".join(Path(folder).name for folder in settings.data)
     configuration = replace(

@@ -63,14 +63,15 @@ def crop(image: np.ndarray, box: Box | None) -> np.ndarray:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     resized = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
     top, left = (SIDE - size[1]) // 2, (SIDE - size[0]) // 2
-    sides = ((top, SIDE - size[1] - top), (left, SIDE - size[0] - left), (0, 0))
-    rim = np.concatenate([resized[:2].reshape(-1, 3), resized[-2:].reshape(-1, 3)])
-    padded = np.pad(resized, sides, constant_values=0)
-    if size != (SIDE, SIDE):
-        outside = np.ones((SIDE, SIDE), bool)
-        outside[top : top + size[1], left : left + size[0]] = False
-        padded[outside] = np.median(rim, axis=0)
+    padded = np.full((SIDE, SIDE, 3), _border_colour(resized), np.uint8)
+    padded[top : top + size[1], left : left + size[0]] = resized
     return padded
+
+
+def _border_colour(image: np.ndarray) -> tuple[int, ...]:
+    """The median colour of a picture's upper and lower edge."""
+    edges = np.concatenate([image[:2], image[-2:]]).reshape(-1, 3)
+    return tuple(int(value) for value in np.median(edges, axis=0))
 
 
 def load(sample: Sample) -> np.ndarray:
@@ -99,7 +100,6 @@ def varied(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     cos, sin = np.cos(angle) / scale, np.sin(angle) / scale
     middle = SIDE / 2
     move_x, move_y = random.uniform(-0.1, 0.1, 2) * SIDE
-    ground = tuple(int(value) for value in np.median(np.concatenate([image[:2], image[-2:]]).reshape(-1, 3), axis=0))
     matrix = (
         cos,
         sin,
@@ -109,7 +109,7 @@ def varied(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
         middle + sin * (middle + move_x) - cos * (middle + move_y),
     )
     picture = picture.transform(
-        (SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=ground
+        (SIDE, SIDE), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR, fillcolor=_border_colour(image)
     )
     for enhance, spread in ((ImageEnhance.Brightness, 0.3), (ImageEnhance.Contrast, 0.3), (ImageEnhance.Color, 0.6)):
         picture = enhance(picture).enhance(float(np.exp(random.uniform(-spread, spread))))

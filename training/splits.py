@@ -7,6 +7,7 @@ painting), which a perceptual hash finds. What a model was tested on stays test 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -67,6 +68,28 @@ def fingerprint(picture: Picture) -> Fingerprint:
     """
     image = open_rgb(picture.path)
     return Fingerprint(hashlib.sha256(picture.path.read_bytes()).hexdigest()[:12], perceptual_hash(image))
+
+
+def readable(pictures: Sequence[Picture]) -> dict[Picture, Fingerprint]:
+    """The fingerprints of the pictures that can be read; the others are named and left out.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) none can be read.
+    """
+    found: dict[Picture, Fingerprint] = {}
+    unreadable = 0
+    for picture in pictures:
+        try:
+            found[picture] = fingerprint(picture)
+        except AnnotatorError as error:
+            unreadable += 1
+            if unreadable <= 10:
+                print(error, file=sys.stderr)
+    if not found:
+        raise AnnotatorError(f"None of the {len(pictures)} pictures can be read.", ExitCode.BAD_IMAGE)
+    if unreadable:
+        print(f"{unreadable} of {len(pictures)} pictures cannot be read and are left out.", file=sys.stderr)
+    return found
 
 
 def near_duplicates(fingerprints: Sequence[Fingerprint]) -> np.ndarray:

@@ -22,7 +22,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin
 from annotator.models.backbones import BACKBONES, build_network
 from annotator.models.bundle import Configuration, Label, Model
-from training import devices, loop
+from training import loop
 from training.head import class_weights, fit_head, membership, negative_log_likelihood
 from training.samples import SIDE, Sample, load, varied
 
@@ -234,7 +234,6 @@ def train_full(
     *,
     seed: int,
     epochs: int,
-    rate: float = RATE,
 ) -> None:
     """Train every layer in place, from the head that the model has, and keep the epoch that development likes best.
 
@@ -246,15 +245,13 @@ def train_full(
         folder: where progress is kept, so that a killed training goes on.
         seed: of order and variation.
         epochs: at the most.
-        rate: of Adam.
     """
     targets = np.array([sample.target for sample in training])
     weights = class_weights(targets, len(model.labels)).astype(np.float32)
     for layer in model.network.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    with devices.distributed():
-        network = pooled(model.network, "head")
-        network.compile(keras.optimizers.Adam(rate), label_loss(model.configuration.class_labels), jit_compile=False)
+    network = pooled(model.network, "head")
+    network.compile(keras.optimizers.Adam(RATE), label_loss(model.configuration.class_labels), jit_compile=False)
 
     def batches_of(epoch: int) -> Crops:
         order = epoch_order(sources, BATCH, np.random.default_rng((seed, epoch)))

@@ -12,8 +12,8 @@ from typing import Any
 from annotator.embedded.pixels import open_image
 from annotator.embedded.store import Object, Store, now
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import SUFFIXES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")
 SERVER_INPUTS = {  # how the core finds the five inputs that it fills itself (JobRuntimeService.initJob)
     "HOST": "host",
     "CYTOMINEHOST": "host",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
-from training.datasets.pictures import SUFFIXES, Picture, Region, label_named
+from training.datasets.pictures import Picture, Region, label_named, picture_files
 from training.datasets.tables import inside, read_table
 
 TABLE = "labels.csv"
@@ -30,8 +30,7 @@ def read(path: Path) -> list[Picture]:
         Picture(file, file.relative_to(path).as_posix(), (Region(label_named(folder.name)),))
         for folder in sorted(path.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
-        for file in sorted(folder.rglob("*"))
-        if file.suffix.lower() in SUFFIXES
+        for file in picture_files(folder)
     ]
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from PIL import Image
-
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from training.datasets.pictures import SUFFIXES, Box, Picture, Region, clip, label_named
+from training.datasets.pictures import Box, Picture, Region, clip, label_named, picture_files, size_of
 from training.datasets.tables import read_table
 
 # The published splits, and the full table in the repository's history.
@@ -34,14 +32,12 @@ def read(path: Path) -> list[Picture]:
     if not tables:
         raise AnnotatorError(f"There is no table *.csv in {str(path)!r}.", ExitCode.USAGE)
     for table in tables:
-        rows = read_table(table, ())
-        names = next((names for names in NAMES if rows and set(names) <= set(rows[0])), NAMES[0])
-        for row in rows if names[0] in (rows[0] if rows else {}) else read_table(table, names):
-            file, corners, name = (row[column] for column in names)
+        for row in read_table(table, *NAMES):
+            file, corners, name = (row[column] for column in next(names for names in NAMES if set(names) <= set(row)))
             box = _box(corners, table.name)
             stem = Path(file.replace("\\", "/")).name
             boxes.setdefault(stem, {}).setdefault(box, set()).add(label_named(name.replace("-", " ")))
-    files = {file.name: file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES}
+    files = {file.name: file for file in picture_files(path)}
     return [
         Picture(files[name], name, _regions(files[name], own)) for name, own in sorted(boxes.items()) if name in files
     ]
@@ -56,14 +52,12 @@ def _box(text: str, table: str) -> Box:
 
 
 def _regions(file: Path, boxes: dict[Box, set[Label]]) -> tuple[Region, ...]:
-    try:
-        with Image.open(file) as picture:
-            width, height = picture.size
-    except OSError:
-        return ()  # training says which pictures it cannot read
+    size = size_of(file)
+    if size is None:
+        return ()
     regions = []
     for box, labels in boxes.items():
-        clipped = clip(box, width, height)
+        clipped = clip(box, *size)
         if clipped is not None:
             first = min(labels, key=lambda label: label.name)
             regions.append(Region(first, clipped, difficult=len(labels) > 1))

@@ -5,11 +5,9 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from PIL import Image
-
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.vocabulary import matching
-from training.datasets.pictures import SUFFIXES, Picture, Region, clip, label_named
+from training.datasets.pictures import Picture, Region, clip, label_named, picture_files, size_of
 from training.datasets.tables import read_table
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
@@ -30,7 +28,7 @@ def read(path: Path) -> list[Picture]:
         AnnotatorError: (USAGE) a table is missing or damaged.
     """
     names = _class_names(path)
-    files = {file.stem: file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES}
+    files = {file.stem: file for file in picture_files(path)}
     tables = sorted(path.glob("*bbox*.csv"))
     if not tables:
         raise AnnotatorError(f"There is no table *bbox*.csv in {str(path)!r}.", ExitCode.USAGE)
@@ -51,11 +49,10 @@ def _class_names(path: Path) -> dict[str, str]:
 
 
 def _regions(file: Path, rows: list[dict[str, str]], names: dict[str, str]) -> tuple[Region, ...]:
-    try:
-        with Image.open(file) as picture:
-            width, height = picture.size
-    except OSError:
-        return ()  # training says which pictures it cannot read
+    size = size_of(file)
+    if size is None:
+        return ()
+    width, height = size
     regions = []
     for row in rows:
         try:

@@ -11,11 +11,9 @@ from PIL import Image, ImageOps
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from annotator.pictures import to_rgb
+from annotator.pictures import SUFFIXES, to_rgb
 from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".gif")
 
 Box = tuple[float, float, float, float]
 
@@ -98,6 +96,20 @@ def open_rgb(path: Path) -> np.ndarray:
         raise AnnotatorError(
             f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
         ) from error
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files under a folder, at any depth, that are pictures by their names; in order."""
+    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+
+
+def size_of(path: Path) -> tuple[int, int] | None:
+    """Width and height of a picture, without decoding it; None if it cannot be read, for training says which cannot."""
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError:
+        return None
 
 
 def clip(box: Box, width: float, height: float) -> Box | None:

@@ -11,12 +11,12 @@ from typing import Any
 from annotator.errors import AnnotatorError, ExitCode
 
 
-def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
+def read_table(path: Path, *layouts: Collection[str]) -> list[dict[str, str]]:
     """The rows of a CSV file with a header, surrounding blanks removed.
 
     Args:
         path: the file, UTF-8.
-        columns: that it must have.
+        layouts: the columns that it must have; of several layouts those of any one.
 
     Raises:
         AnnotatorError: (USAGE) it is missing, is no CSV text, or lacks a column.
@@ -29,8 +29,8 @@ def read_table(path: Path, columns: Collection[str]) -> list[dict[str, str]]:
             rows = [{key: (value or "").strip() for key, value in row.items() if key is not None} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise AnnotatorError(f"The table {path.name!r} cannot be read: {error}.", ExitCode.USAGE) from error
-    missing = [name for name in columns if name not in found]
-    if missing:
+    if not any(set(columns) <= set(found) for columns in layouts):
+        missing = [name for name in layouts[0] if name not in found]
         raise AnnotatorError(
             f"The table {path.name!r} has no column {', '.join(missing)}; it has {', '.join(found)}.", ExitCode.USAGE
         )

@@ -6,6 +6,7 @@ from PIL import Image
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
 from training import datasets
+from training.__main__ import FORMATS
 
 VIOLIN = Label("Violin", 3573)
 
@@ -128,3 +129,7 @@ def test_coco(tmp_path, save):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     with pytest.raises(AnnotatorError, match="no COCO file"):
         datasets.read(tmp_path)
+
+
+def test_the_command_line_offers_every_format():
+    assert tuple(datasets.FORMATS) == FORMATS

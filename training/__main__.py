@@ -46,6 +46,24 @@ def _parser() -> argparse.ArgumentParser:
     photographs.add_argument("--epochs", type=int, default=20, help="at the most, in mode full (default: 20)")
     photographs.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
 
+    compose = commands.add_parser(
+        "compose",
+        help="paste photographed instruments into pictures without any: boxes without labelling",
+        description="Cut instruments out of photographs on plain ground and paste them, turned, recoloured and partly "
+        "hidden, into pictures that show none. Writes OUT/images, OUT/annotations.json (COCO) and OUT/sheet.jpg to "
+        "look at. Give the result to the command artworks.",
+    )
+    compose.add_argument(
+        "--photographs", type=Path, action="append", required=True, help="folder, as for photographs; repeatable"
+    )
+    compose.add_argument(
+        "--grounds", type=Path, required=True, help="folder of pictures without instruments, the more the better"
+    )
+    compose.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    compose.add_argument("--count", type=int, default=2000, help="how many pictures (default: 2000)")
+    compose.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    compose.add_argument("--seed", type=int, default=7, help="give that of photographs (default: 7)")
+
     evaluate = commands.add_parser(
         "evaluate",
         help="judge a model on labelled pictures it has not seen",
@@ -84,6 +102,17 @@ def _run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
         )
         photographs.run(settings, arguments.out)
+    elif arguments.command == "compose":
+        from training import compose
+
+        compose.run(
+            arguments.photographs,
+            arguments.grounds,
+            arguments.out,
+            arguments.count,
+            arguments.format,
+            arguments.seed,
+        )
     elif arguments.command == "evaluate":
         from training import evaluate
 

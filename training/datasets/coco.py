@@ -18,7 +18,8 @@ def read(path: Path) -> list[Picture]:
 
     Args:
         path: holds ``annotations.json`` and the images, in it or in ``images/``. Besides COCO's own fields an image may
-            have a ``group``, a category a ``mimo_id``, and an annotation ``ignore`` (as ``iscrowd``: difficult).
+            have a ``group``, a ``split`` and ``sources`` (see `Picture`), a category a ``mimo_id``, and an annotation
+            ``ignore`` (as ``iscrowd``: difficult).
 
     Raises:
         AnnotatorError: (USAGE) the file is damaged, or names a category or image that it does not list.
@@ -36,13 +37,26 @@ def read(path: Path) -> list[Picture]:
                 region = Region(labels[annotation["category_id"]], box, difficult)
                 regions[annotation["image_id"]].append(region)
         return [
-            Picture(_file(path, image["file_name"]), str(image.get("group") or image["file_name"]), tuple(own))
+            Picture(
+                _file(path, image["file_name"]),
+                str(image.get("group") or image["file_name"]),
+                tuple(own),
+                _part(image),
+                tuple(str(source) for source in image.get("sources", ())),
+            )
             for image, own in zip(content["images"], regions.values(), strict=True)
         ]
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotatorError(
             f"{ANNOTATIONS} is no COCO file: {type(error).__name__} at {error}.", ExitCode.USAGE
         ) from error
+
+
+def _part(image: dict[str, Any]) -> str:
+    part = str(image.get("split") or "")
+    if part not in ("", "training", "development", "test"):
+        raise ValueError(f"split {part!r}, wanted training, development or test")
+    return part
 
 
 def _mimo_id(category: dict[str, Any]) -> int | None:

@@ -41,11 +41,15 @@ class Picture:
         path: of the file.
         group: the artwork or museum object that it shows: pictures of one group never part between splits.
         regions: what people named; empty for a picture without instruments.
+        part: "training", "development" or "test" where the data set says so, "" where it leaves that to us.
+        sources: SHA-256 digits, as in `training.splits.Fingerprint`, of the pictures that it was composed of.
     """
 
     path: Path
     group: str
     regions: tuple[Region, ...] = ()
+    part: str = ""
+    sources: tuple[str, ...] = ()
 
 
 def label_named(name: str, mimo_id: int | None = None) -> Label:

@@ -136,7 +136,8 @@ def _annotate(
     job.report(1, "Loading the model.", at_once=True)
     with outcome.timed("model"):
         model = _load_model(connection, parameters, folder)
-    threshold = model.threshold if parameters.threshold is None else parameters.threshold
+    asked = parameters.threshold
+    threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
 
     known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
@@ -150,7 +151,7 @@ def _annotate(
             if isinstance(pixels, AnnotatorError):
                 raise pixels
             with outcome.timed("detect"):
-                detections = detect(model, pixels, threshold, parameters.max_detections)
+                detections = detect(model, pixels, thresholds, parameters.max_detections)
                 height, width = pixels.shape[:2]
                 detections = detections.scaled(image.width / width, image.height / height)
             with outcome.timed("upload"):

@@ -25,26 +25,16 @@ def _parser() -> argparse.ArgumentParser:
         "the columns file, label and, where known, mimo_id and object. 70 % are learnt from, 10 % choose, 20 % judge; "
         "views of one object and near-duplicates stay together. The model is left in OUT/model.",
     )
-    photographs.add_argument(
-        "--data", type=Path, action="append", required=True, help="folder; may be given repeatedly"
+    _add_stage(photographs)
+
+    artworks = commands.add_parser(
+        "artworks",
+        help="learn to find instruments from pictures with boxes: artworks, or what compose made",
+        description="Learn where instruments are, and what is none, from pictures whose instruments have boxes: COCO "
+        "annotations.json (also that of compose), MINERVA or OpenImages. Every instrument of a picture must have its "
+        "box, for all else is learnt as none. Start from the model of photographs. The model is left in OUT/model.",
     )
-    photographs.add_argument("--out", type=Path, required=True, help="folder of this run; started again, it goes on")
-    photographs.add_argument(
-        "--mode",
-        choices=("head", "full"),
-        default="head",
-        help="head: fit the last layer, minutes on a CPU (default); full: then train all layers, wants a GPU",
-    )
-    photographs.add_argument("--backbone", default="efficientnet-lite0", help="default: efficientnet-lite0")
-    photographs.add_argument(
-        "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
-    )
-    photographs.add_argument(
-        "--model", type=Path, help="bundle of an earlier stage to start from, instead of a backbone"
-    )
-    photographs.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    photographs.add_argument("--epochs", type=int, default=20, help="at the most, in mode full (default: 20)")
-    photographs.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
+    _add_stage(artworks)
 
     compose = commands.add_parser(
         "compose",
@@ -78,6 +68,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_stage(command: argparse.ArgumentParser) -> None:
+    """What all stages of training take."""
+    command.add_argument("--data", type=Path, action="append", required=True, help="folder; may be given repeatedly")
+    command.add_argument("--out", type=Path, required=True, help="folder of this run; started again, it goes on")
+    command.add_argument(
+        "--mode",
+        choices=("head", "full"),
+        default="head",
+        help="head: train what stands on the backbone, minutes on a CPU (default); full: then all layers, wants a GPU",
+    )
+    command.add_argument("--model", type=Path, help="bundle of an earlier stage to start from, instead of a backbone")
+    command.add_argument("--backbone", default="efficientnet-lite0", help="default: efficientnet-lite0")
+    command.add_argument(
+        "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
+    )
+    command.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    command.add_argument("--epochs", type=int, default=20, help="at the most, where there are epochs (default: 20)")
+    command.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
+
+
 def main(argv: list[str]) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
@@ -88,10 +98,10 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Each command imports what it needs when it runs: some take seconds to load.
-    if arguments.command == "photographs":
-        from training import photographs
+    if arguments.command in ("photographs", "artworks"):
+        from training import artworks, photographs, runs
 
-        settings = photographs.Settings(
+        settings = runs.Settings(
             data=tuple(str(folder) for folder in arguments.data),
             format=arguments.format,
             mode=arguments.mode,
@@ -101,7 +111,8 @@ def _run(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs,
             seed=arguments.seed,
         )
-        photographs.run(settings, arguments.out)
+        stage = photographs.run if arguments.command == "photographs" else artworks.run
+        stage(settings, arguments.out)
     elif arguments.command == "compose":
         from training import compose
 

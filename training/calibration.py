@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
 
 from training.head import negative_log_likelihood
 
@@ -36,3 +37,46 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins:
     place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
     gaps = np.bincount(place, weights=confidences, minlength=bins) - np.bincount(place, weights=right, minlength=bins)
     return float(np.abs(gaps).sum() / max(1, len(confidences)))
+
+
+def fit_box_score(witnesses: np.ndarray, right: np.ndarray) -> tuple[float, ...]:
+    """Weights of a logistic regression, none of them negative: a witness for an instrument never counts against it.
+
+    Args:
+        witnesses: (n, k) what speaks for each detection, the more the higher.
+        right: (n,) bool.
+
+    Returns:
+        k weights and a constant: the probability is the logistic function of their sum (Platt 1999).
+    """
+    extended = np.concatenate([witnesses, np.ones((len(witnesses), 1))], axis=1)
+    signs = np.where(right, 1.0, -1.0)
+
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        margins = signs * (extended @ weights)
+        slopes = -signs * expit(-margins)
+        penalty = 1e-3 * weights[:-1]  # keeps weights finite where right and wrong are apart
+        gradient = extended.T @ slopes / len(right)
+        gradient[:-1] += penalty
+        return float(np.logaddexp(0, -margins).mean() + (penalty * weights[:-1]).sum() / 2), gradient
+
+    count = witnesses.shape[1]
+    bounds = [(0, None)] * count + [(None, None)]
+    found = minimize(loss, np.r_[np.ones(count), 0.0], jac=True, method="L-BFGS-B", bounds=bounds)
+    return tuple(round(float(value), 6) for value in found.x)
+
+
+def threshold_for(scores: np.ndarray, right: np.ndarray, precision: float) -> float:
+    """The lowest score from which detections are right as often as asked; 1 where no score does.
+
+    Args:
+        scores: (n,) in [0, 1].
+        right: (n,) bool.
+        precision: least share of right ones among those that score as much or more.
+    """
+    order = np.argsort(-scores, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    # Of equal scores all are shown or none: a threshold is only possible at the last of them.
+    last = np.append(scores[order][:-1] > scores[order][1:], True) if len(order) else np.zeros(0, bool)
+    enough = np.flatnonzero(last & (share >= precision))
+    return float(scores[order][enough[-1]]) if len(enough) else 1.0

@@ -8,16 +8,15 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from annotator.detection import SCAN_SIDE, Detections, detector
+from annotator.detection import Detections, detector
 from annotator.detection.windows import label_probabilities
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Label, Model
 from annotator.vocabulary import by_mimo_id
 from training import datasets, metrics, plots, transfer
 from training.datasets import Picture, labels_of
-from training.datasets.pictures import open_rgb
+from training.datasets.pictures import read_shrunk
 from training.metrics import Figure, Truth
 from training.samples import Sample
 from training.splits import readable
@@ -50,22 +49,10 @@ def run(model_path: Path | None, data: Path, format_name: str | None, out: Path)
         print(f"The model has no name for {', '.join(unknown)}: counted as never right.", file=sys.stderr)
     out.mkdir(parents=True, exist_ok=True)
     with_boxes = not all(len(picture.regions) == 1 and picture.regions[0].box is None for picture in pictures)
-    figures = _detection(model, pictures, out) if with_boxes else _classification(model, pictures, out)
+    figures = detection_figures(model, pictures, out) if with_boxes else _classification(model, pictures, out)
     (out / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     print(metrics.sentence(figures), flush=True)
     return figures
-
-
-def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
-    """A picture at the size that a job fetches, (h, w, 3) uint8, and its full width and height.
-
-    Raises:
-        AnnotatorError: (BAD_IMAGE) it cannot be read.
-    """
-    picture = Image.fromarray(open_rgb(path))
-    width, height = picture.size
-    picture.thumbnail((SCAN_SIDE, SCAN_SIDE))
-    return np.asarray(picture), width, height
 
 
 def detections_of(model: Model, path: Path) -> Detections:
@@ -89,7 +76,8 @@ def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dic
     return metrics.classification(probabilities, targets)
 
 
-def _detection(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
+def detection_figures(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
+    """Average precisions of a model on pictures with boxes, and a picture of precision over recall in ``out``."""
     found = []
     for number, picture in enumerate(pictures, start=1):
         found.append(detections_of(model, picture.path))
@@ -108,7 +96,7 @@ def _detection(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str
                 right = np.cumsum(judged.right)
                 lines[f"overlap {iou:g} or more"] = (right / judged.wanted.sum(), right / (1 + np.arange(len(right))))
     plots.precision_recall(lines, out / "precision_recall.png")
-    shown = [int((one.scores >= model.threshold).sum()) for one in found]
+    shown = [int((one.scores >= model.thresholds[one.labels]).sum()) for one in found]
     empty = [count for count, picture in zip(shown, pictures, strict=True) if not picture.regions]
     if empty:
         result["false_boxes_per_empty_picture"] = metrics.with_interval(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,44 +14,14 @@ from annotator.detection.windows import label_probabilities
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
 from annotator.models.bundle import Label, Model
-from training import calibration, datasets, devices, metrics, plots, splits, transfer
+from training import calibration, devices, metrics, plots, runs, transfer
 from training.datasets import Picture, labels_of
+from training.runs import Settings
 from training.samples import Sample, samples_of
 from training.splits import Fingerprint, Split
 
 LEAST_OBJECTS = 5  # of a label: fewer cannot be parted into training, development and test
-CONFIGURATION, SPLITS, FEATURES, METRICS, MODEL = (
-    "config.json",
-    "splits.csv",
-    "features.npz",
-    "metrics.json",
-    "model",
-)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a run was asked for; kept in its folder as ``config.json``.
-
-    Attributes:
-        data: folders of photographs.
-        format: a key of `training.datasets.FORMATS`, None to guess.
-        mode: "head" or "full".
-        backbone: a key of `annotator.models.backbones.BACKBONES`.
-        weights: see `transfer.start`.
-        model: bundle to start from instead, None to start from the backbone.
-        epochs: at the most, in mode full.
-        seed: of everything random.
-    """
-
-    data: tuple[str, ...]
-    format: str | None
-    mode: str
-    backbone: str
-    weights: str
-    model: str | None
-    epochs: int
-    seed: int
+FEATURES = "features.npz"
 
 
 def run(settings: Settings, out: Path) -> Model:
@@ -66,19 +34,15 @@ def run(settings: Settings, out: Path) -> Model:
     Raises:
         AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) the folder holds another run; the data do not do; see `datasets`.
     """
-    claim(out, settings)
+    runs.claim(out, settings)
     devices.prepare(settings.seed)
-    sources = [datasets.read(Path(folder), settings.format) for folder in settings.data]
+    sources, fingerprints = runs.read_sources(settings)
     begun = bundle.load(Path(settings.model)) if settings.model else None
-    frozen = begun.configuration.test_pictures if begun else ()
-    fingerprints = splits.readable([picture for pictures in sources for picture in pictures])
     pictures = enough(list(fingerprints))
-    parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], settings.seed, frozen)
-    splits.check_leaks(parts, fingerprints, frozen)
-    _write_splits(out / SPLITS, parts, fingerprints)
+    parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
 
     labels = labels_of(pictures)
-    print(f"{len(pictures)} photographs of {len(labels)} instruments: {_sizes(parts)}.", flush=True)
+    print(f"{len(pictures)} photographs of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
     with devices.distributed():
         if begun is None:
             model = transfer.start(settings.backbone, settings.weights, labels)
@@ -105,23 +69,6 @@ def run(settings: Settings, out: Path) -> Model:
     return _finish(model, settings, development, test, fingerprints, parts, out)
 
 
-def claim(out: Path, settings: Settings) -> None:
-    """Make the run's folder and note what it is for.
-
-    Raises:
-        AnnotatorError: (USAGE) it belongs to a run with other settings.
-    """
-    content = json.dumps(asdict(settings), indent=1)
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / CONFIGURATION
-    if path.exists() and path.read_text(encoding="utf-8") != content:
-        raise AnnotatorError(
-            f"The folder {str(out)!r} holds a run with other settings (see {CONFIGURATION}). Name another folder.",
-            ExitCode.USAGE,
-        )
-    path.write_text(content, encoding="utf-8")
-
-
 def enough(pictures: Sequence[Picture]) -> list[Picture]:
     """The pictures whose labels have at least `LEAST_OBJECTS` objects; the labels left out are named.
 
@@ -145,19 +92,6 @@ def enough(pictures: Sequence[Picture]) -> list[Picture]:
             ExitCode.USAGE,
         )
     return [picture for picture in pictures if any(region.label not in few for region in picture.regions)]
-
-
-def _sizes(parts: Split) -> str:
-    return f"{len(parts.training)} to learn from, {len(parts.development)} to choose by, {len(parts.test)} to judge by"
-
-
-def _write_splits(path: Path, parts: Split, fingerprints: dict[Picture, Fingerprint]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "file", "group", "sha256"])
-        for name in ("training", "development", "test"):
-            for picture in getattr(parts, name):
-                writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
 
 
 def _features(
@@ -202,7 +136,6 @@ def _finish(
     before, after = (label_probabilities(judged / divisor, class_labels) for divisor in (1, temperature))
     ece_before = metrics.classification(before, targets)["ece"]
     result = {**metrics.classification(after, targets), "ece_before_calibration": ece_before}
-    (out / METRICS).write_text(json.dumps(result, indent=1), encoding="utf-8")
     names = [label.name for label in model.labels]
     plots.confusion(before, targets, names, out / "confusion.png")
     lines = {"before": before, f"temperature {temperature:.2f}": after}
@@ -212,19 +145,5 @@ def _finish(
         flush=True,
     )
 
-    source = ", ".join(Path(folder).name for folder in settings.data)
-    configuration = replace(
-        model.configuration,
-        name=f"{model.configuration.backbone}, photographs",
-        temperature=temperature,
-        lineage=(*model.configuration.lineage, f"photographs ({source}), {settings.mode}, seed {settings.seed}"),
-        metrics={name: value["value"] for name, value in result.items()},
-        test_pictures=tuple(sorted({fingerprints[picture].sha256 for picture in parts.test})),
-        training_pictures=tuple(
-            sorted({fingerprints[one].sha256 for one in parts.training} | set(model.configuration.training_pictures))
-        ),
-    )
-    finished = Model(configuration, model.network, "")
-    bundle.save(finished, out / MODEL)
-    print(f"The model is in {out / MODEL}.", flush=True)
-    return bundle.load(out / MODEL)
+    calibrated = Model(replace(model.configuration, temperature=temperature), model.network, "")
+    return runs.save(calibrated, "photographs", settings, parts, fingerprints, result, out)

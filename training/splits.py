@@ -120,6 +120,8 @@ def split(
 ) -> Split:
     """Part pictures into about 70 % training, 10 % development and 20 % test, each label alike where possible.
 
+    Pictures whose data set says what they are for (`Picture.part`) are that; only the others are parted.
+
     Args:
         pictures: what is parted.
         fingerprints: of each.
@@ -129,6 +131,17 @@ def split(
     Raises:
         AnnotatorError: (USAGE) there are fewer groups than it takes.
     """
+    given = {name: tuple(one for one in pictures if one.part == name) for name in ("training", "development", "test")}
+    free_prints = [one for one, picture in zip(fingerprints, pictures, strict=True) if not picture.part]
+    own = _split([picture for picture in pictures if not picture.part], free_prints, seed, frozen_test)
+    return Split(given["training"] + own.training, given["development"] + own.development, given["test"] + own.test)
+
+
+def _split(
+    pictures: Sequence[Picture], fingerprints: Sequence[Fingerprint], seed: int, frozen_test: Collection[str]
+) -> Split:
+    if not pictures:
+        return Split((), (), ())
     groups = joined_groups([picture.group for picture in pictures], near_duplicates(fingerprints))
     frozen_groups = {group for group, one in zip(groups, fingerprints, strict=True) if one.sha256 in set(frozen_test)}
     frozen = np.isin(groups, list(frozen_groups))
@@ -166,9 +179,10 @@ def check_leaks(parts: Split, fingerprints: dict[Picture, Fingerprint], frozen_t
         other_part, other = seen.setdefault(picture.group, (int(number), picture))
         if other_part != number:
             raise _leak(picture, other, "are views of one object")
-        if number == 0 and fingerprints[picture].sha256 in frozen_test:
+        if number == 0 and not {fingerprints[picture].sha256, *picture.sources}.isdisjoint(frozen_test):
             raise AnnotatorError(
-                f"Leak: {picture.path.name!r} would be learnt from, but an earlier stage is tested on it.",
+                f"Leak: {picture.path.name!r} would be learnt from, but an earlier stage is tested on it, or on a "
+                "picture that it was composed of. Give both stages the same data and seed.",
                 ExitCode.USAGE,
             )
     for first, second in near_duplicates([fingerprints[picture] for picture in order]):

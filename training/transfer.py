@@ -32,6 +32,7 @@ BATCH = 32
 RATE = 1e-4  # of Adam in mode full; a head alone would be trained at ten times that
 EPOCHS, PATIENCE = 20, 3
 UNTRAINED_THRESHOLD = 0.5
+UNTRAINED_BOX_SCORE = (1.0, 1.0, 0.0)
 
 
 def start(backbone: str, weights: str, labels: Sequence[Label]) -> Model:
@@ -73,21 +74,29 @@ def start(backbone: str, weights: str, labels: Sequence[Label]) -> Model:
     return Model(configuration, network, "")
 
 
-def extended(model: Model, labels: Sequence[Label]) -> Model:
+def extended(model: Model, labels: Sequence[Label], *, boxes: bool = False) -> Model:
     """The model with a class for each of the labels that it lacks; a new class starts as the mean of all instruments.
 
     Args:
         model: stays as it is.
         labels: those that must be among its labels.
+        boxes: whether the result must have a box head; one that the model lacks starts with random weights.
     """
     old = model.configuration
     new = [label for label in labels if label not in old.labels]
     every = (*old.labels, *new)
-    configuration = replace(old, labels=every, class_labels=(*old.class_labels, *range(len(old.labels), len(every))))
-    network = build_network(old.backbone, len(configuration.class_labels))
-    for layer in network.layers[:-1]:
-        if layer.weights:
-            layer.set_weights(model.network.get_layer(layer.name).get_weights())
+    box_score = old.box_score or (UNTRAINED_BOX_SCORE if boxes else None)
+    configuration = replace(
+        old,
+        labels=every,
+        class_labels=(*old.class_labels, *range(len(old.labels), len(every))),
+        box_score=box_score,
+        thresholds=(),
+    )
+    network = build_network(old.backbone, len(configuration.class_labels), boxes=box_score is not None)
+    for layer in model.network.layers:
+        if layer.weights and layer.name != "head":
+            network.get_layer(layer.name).set_weights(layer.get_weights())
     kernel, bias = model.network.get_layer("head").get_weights()
     known = np.array(old.class_labels) >= 0
     kernel = np.concatenate([kernel, np.repeat(kernel[:, known].mean(axis=1, keepdims=True), len(new), axis=1)], axis=1)
@@ -98,7 +107,8 @@ def extended(model: Model, labels: Sequence[Label]) -> Model:
 
 def pooled(network: keras.Model, layer: str) -> keras.Model:
     """A network that averages over all cells: "head" for logits (n, classes), "features" for what the head gets."""
-    tensor = network.get_layer("head").input if layer == "features" else network.output
+    head = network.get_layer("head")
+    tensor = head.input if layer == "features" else head.output
     return keras.Model(network.input, keras.layers.GlobalAveragePooling2D(dtype="float32")(tensor))
 
 

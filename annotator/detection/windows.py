@@ -27,11 +27,13 @@ class Level:
         logits: (rows, columns, classes) float32, divided by the temperature; a cell stands for STRIDE x STRIDE pixels.
         width: pixels of the level's picture, without its padding.
         height: the same.
+        boxes: what the box head said (`annotator.models.box_head.build`), None for a model without one.
     """
 
     logits: np.ndarray
     width: int
     height: int
+    boxes: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

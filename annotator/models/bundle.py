@@ -54,6 +54,9 @@ class Configuration:
         test_pictures: the first twelve hexadecimal digits of the SHA-256 of each picture that it was tested on, so that
             no later stage learns from them.
         training_pictures: the same of those that it learnt from, so that nobody judges it by them unawares.
+        box_score: None for a model without a box head; else the score of a box is the logistic function of
+            a * objectness + b * log-odds of any instrument + c.
+        thresholds: for each label the score from which it is shown; empty where ``threshold`` is that of all.
     """
 
     name: str
@@ -66,6 +69,8 @@ class Configuration:
     metrics: dict[str, float] = field(default_factory=dict)
     test_pictures: tuple[str, ...] = ()
     training_pictures: tuple[str, ...] = ()
+    box_score: tuple[float, float, float] | None = None
+    thresholds: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -78,8 +83,10 @@ class Configuration:
             raise ValueError('a model needs a class for "no instrument" (-1 in class_labels)')
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must lie in [0, 1], got {self.threshold}")
+        if not all(0 <= threshold <= 1 for threshold in (self.threshold, *self.thresholds)):
+            raise ValueError(f"thresholds must lie in [0, 1], got {(self.threshold, *self.thresholds)}")
+        if len(self.thresholds) not in (0, len(self.labels)):
+            raise ValueError(f"{len(self.labels)} labels need as many thresholds or none, got {len(self.thresholds)}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,8 @@ class Model:
 
     Attributes:
         configuration: labels, temperature, threshold, lineage.
-        network: RGB pixels (n, h, w, 3) uint8, h and w multiples of 32, to logits (n, h/32, w/32, classes).
+        network: RGB pixels (n, h, w, 3) uint8, h and w multiples of 32, to logits (n, h/32, w/32, classes); with a box
+            head to a list of these and its output, see `annotator.models.box_head`.
         version: short digest of configuration and weights, written beside every annotation.
     """
 
@@ -102,14 +110,25 @@ class Model:
         return self.configuration.name
 
     @property
+    def has_boxes(self) -> bool:
+        """Whether the network has a box head, and so two outputs."""
+        return self.configuration.box_score is not None
+
+    @property
     def labels(self) -> tuple[Label, ...]:
         """What detections are called."""
         return self.configuration.labels
 
     @property
     def threshold(self) -> float:
-        """The score from which a detection is shown by default."""
+        """The score from which a detection is shown by default, whatever its label."""
         return self.configuration.threshold
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """(labels,) the score from which each label is shown by default."""
+        own = self.configuration.thresholds or (self.configuration.threshold,) * len(self.labels)
+        return np.array(own)
 
 
 def version_of(configuration: Configuration, weights_sha256: str) -> str:
@@ -143,7 +162,8 @@ def load(path: Path) -> Model:
     try:
         contents = _read_zip(path) if path.is_file() else _read_folder(path)
         configuration = _parse(contents[CONFIGURATION])
-        network = build_network(configuration.backbone, len(configuration.class_labels))
+        boxes = configuration.box_score is not None
+        network = build_network(configuration.backbone, len(configuration.class_labels), boxes=boxes)
         _assign(network, safetensors.numpy.load(contents[WEIGHTS]))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
         raise AnnotatorError(
@@ -182,8 +202,11 @@ def _parse(content: bytes) -> Configuration:
     values["labels"] = tuple(Label(str(label["name"]), label["mimo_id"]) for label in values["labels"])
     values["class_labels"] = tuple(int(position) for position in values["class_labels"])
     values["lineage"] = tuple(values["lineage"])
-    for name in ("test_pictures", "training_pictures"):
+    for name in ("test_pictures", "training_pictures", "thresholds"):
         values[name] = tuple(values.get(name, ()))
+    if values.get("box_score") is not None:
+        a, b, c = values["box_score"]
+        values["box_score"] = (float(a), float(b), float(c))
     return Configuration(**values)
 
 

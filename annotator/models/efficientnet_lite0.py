@@ -24,6 +24,7 @@ STAGES = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
+SHALLOWER = ("blocks_4_add", "blocks_10_add")  # the last layers of strides 8 and 16
 
 
 def _convolution(
@@ -57,7 +58,7 @@ def build(pixels: keras.KerasTensor) -> keras.KerasTensor:
             )
             inner = _convolution(inner, depthwise, block + "bn1")
             inner = _convolution(inner, pointwise(filters, block + "project_conv"), block + "bn2", activate=False)
-            tensor = layers.Add()([tensor, inner]) if repeat > 0 else inner
+            tensor = layers.Add(name=block + "add")([tensor, inner]) if repeat > 0 else inner
             channels, number = filters, number + 1
     return _convolution(tensor, pointwise(1280, "conv_head"), "bn1")
 

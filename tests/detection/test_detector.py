@@ -1,11 +1,13 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from annotator.detection import SCAN_SIDE, Detections, detect
 from annotator.detection.boxes import intersection_over_union
+from training.transfer import extended
 
 
 def read(path):
@@ -44,6 +46,41 @@ def test_any_size_is_looked_at(builtin_model, size):
     found = detect(builtin_model, image, 0.0, 10)
     assert 1 <= len(found) <= 10  # at threshold 0 every picture has windows
     assert (found.boxes[:, 2:] <= size).all()
+
+
+@pytest.fixture(scope="module")
+def model_with_boxes(builtin_model):
+    """The built-in model with a box head that knows nothing yet."""
+    keras.utils.set_random_seed(1)
+    return extended(builtin_model, [], boxes=True)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (2000, 3), (300, 200)])
+def test_a_box_head_looks_at_any_size(model_with_boxes, size):
+    image = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
+    found = detect(model_with_boxes, image, 0.0, 10)
+    assert 1 <= len(found) <= 10
+    assert (np.diff(found.scores) <= 0).all()
+    assert (found.boxes[:, 2:] <= size).all()
+    np.testing.assert_allclose(found.boxes, [outline.bounds for outline in found.outlines], atol=1e-6)
+
+
+def test_boxes_scored_as_crops_stay_what_they_are(model_with_boxes, gallery):
+    image = read(gallery / "harp_in_oil.png")[:200, :200]
+    dense, exact = (detect(model_with_boxes, image, 0.0, 50, exact=exact) for exact in (False, True))
+    assert len(dense)
+    assert len(exact)
+    assert intersection_over_union(dense.boxes[:1, None], exact.boxes).max() > 0.1
+
+
+def test_each_label_has_its_own_threshold(builtin_model, gallery):
+    image = read(gallery / "duo_in_oil.png")
+    thresholds = np.full(len(builtin_model.labels), 0.02)
+    all_of_them = detect(builtin_model, image, thresholds, 100)
+    thresholds[all_of_them.labels[0]] = 1.0
+    others = detect(builtin_model, image, thresholds, 100)
+    assert all_of_them.labels[0] not in others.labels
+    assert len(others)
 
 
 def test_scaled_detections_keep_everything_but_the_frame():

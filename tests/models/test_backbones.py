@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from annotator.models.backbones import BACKBONES, STRIDE, build_network
+from annotator.models.box_head import BOX_STRIDE, WINDOW
 from annotator.models.preprocessing import Preprocessing
 from annotator.vocabulary import by_mimo_id
 from tests.conftest import SHARED
@@ -15,6 +16,25 @@ PIXELS = np.random.default_rng(0).integers(0, 255, (2, 64, 96, 3), np.uint8)
 def test_every_backbone_gives_logits_at_stride_32(backbone):
     network = build_network(backbone, classes=3)
     assert network.predict_on_batch(PIXELS).shape == (2, 64 // STRIDE, 96 // STRIDE, 3)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_takes_a_box_head(backbone):
+    network = build_network(backbone, classes=3, boxes=True)
+    logits, boxes = network.predict_on_batch(PIXELS)
+    assert logits.shape == (2, 2, 3, 3)
+    assert boxes.shape == (2, 64 // BOX_STRIDE, 96 // BOX_STRIDE, 5)
+    # Untrained, each cell offers its own window, and hardly believes in it.
+    np.testing.assert_allclose(boxes[..., 1:], np.broadcast_to([-1, -1, 1, 1], (2, 4, 6, 4)) * WINDOW / 2)
+
+
+def test_what_the_box_head_says_moves_with_the_picture():
+    """It reads no mean over the map, so a shift by whole cells of the deepest map only shifts its answer."""
+    network = build_network("efficientnet-lite0", classes=2, boxes=True)
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 960, 960, 3), np.uint8)
+    whole, moved = (network.predict_on_batch(image)[1][0] for image in (pixels, pixels[:, 64:, 32:]))
+    cells = np.s_[20:36, 20:36]  # too far from the border for its zeros to reach
+    np.testing.assert_allclose(moved[cells], whole[4:, 2:][cells], atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,27 @@ def test_what_is_saved_comes_back(model, tmp_path, name):
     np.testing.assert_array_equal(loaded.network.predict_on_batch(pixels), model.network.predict_on_batch(pixels))
 
 
+def test_a_box_head_and_its_score_come_back(tmp_path):
+    configuration = dataclasses.replace(CONFIGURED, box_score=(1.5, 0.5, -1.0), thresholds=(0.3, 0.6))
+    model = Model(configuration, build_network("efficientnet-lite0", 3, boxes=True), "unsaved")
+    bundle.save(model, tmp_path)
+    loaded = bundle.load(tmp_path)
+    assert loaded.configuration == configuration
+    assert loaded.has_boxes
+    np.testing.assert_array_equal(loaded.thresholds, [0.3, 0.6])
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3), np.uint8)
+    for found, wanted in zip(
+        loaded.network.predict_on_batch(pixels), model.network.predict_on_batch(pixels), strict=True
+    ):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_one_threshold_is_that_of_all_labels(model):
+    np.testing.assert_array_equal(model.thresholds, [0.4, 0.4])
+    with pytest.raises(ValueError, match="2 labels need as many thresholds or none, got 1"):
+        dataclasses.replace(CONFIGURED, thresholds=(0.1,))
+
+
 def test_version_changes_with_configuration_and_with_weights():
     versions = {
         bundle.version_of(CONFIGURED, "a"),

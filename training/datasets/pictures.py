@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
 from annotator.pictures import SUFFIXES, to_rgb
@@ -100,6 +101,18 @@ def open_rgb(path: Path) -> np.ndarray:
         raise AnnotatorError(
             f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
         ) from error
+
+
+def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
+    """A picture at the size that a job fetches, (h, w, 3) uint8, and its full width and height.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) it cannot be read.
+    """
+    picture = Image.fromarray(open_rgb(path))
+    width, height = picture.size
+    picture.thumbnail((SCAN_SIDE, SCAN_SIDE))
+    return np.asarray(picture), width, height
 
 
 def picture_files(folder: Path) -> list[Path]:

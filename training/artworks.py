@@ -1,0 +1,140 @@
+"""The stage that learns from pictures with boxes: artworks that people annotated, or composites that need nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.special import expit
+
+from annotator.detection import detector as scanner
+from annotator.detection import proposals
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models import bundle
+from annotator.models.bundle import Model
+from training import calibration, detector, devices, evaluate, metrics, plots, runs, transfer
+from training.datasets import Picture, labels_of
+from training.datasets.pictures import read_shrunk
+from training.metrics import Truth
+from training.runs import Settings
+
+WARM_UP = "warm-up"  # folder of the heads' own training, before the backbone's
+RIGHT = 0.5  # intersection over union from which a detection is right, where scores are calibrated
+PRECISION = 0.5  # that the thresholds are chosen for
+LEAST_FOUND = 20  # detections of a label on the development split, from which it gets a threshold of its own
+
+
+def run(settings: Settings, out: Path) -> Model:
+    """Train a detector on pictures with boxes and leave the model in ``out/model``.
+
+    The run folder is that of `training.photographs`. A run that was killed goes on where it was when it is started
+    again with the same settings.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) the folder holds another run; no picture has a box; see
+            `datasets`.
+    """
+    runs.claim(out, settings)
+    devices.prepare(settings.seed)
+    _, fingerprints = runs.read_sources(settings)
+    pictures = list(fingerprints)
+    labels = labels_of(pictures)
+    if not any(region.box for picture in pictures for region in picture.regions if not region.difficult):
+        raise AnnotatorError(
+            "No picture has a box around an instrument: there is nothing to learn from. Draw some, or use compose.",
+            ExitCode.USAGE,
+        )
+    begun = bundle.load(Path(settings.model)) if settings.model else None
+    parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
+    print(f"{len(pictures)} pictures of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
+    with devices.distributed():
+        if begun is None:
+            begun = transfer.start(settings.backbone, settings.weights, labels)
+        model = transfer.extended(begun, labels, boxes=True)
+        # The heads are trained on logits as they are, and the score of a box has a temperature of its own.
+        model = replace(model, configuration=replace(model.configuration, temperature=1.0))
+        for full in (False, True)[: 1 + (settings.mode == "full")]:
+            folder = out if full else out / WARM_UP
+            folder.mkdir(exist_ok=True)
+            detector.train_detector(
+                model,
+                parts.training,
+                parts.development,
+                folder,
+                full=full,
+                seed=settings.seed,
+                epochs=settings.epochs,
+            )
+            plots.curves(folder / "log.csv", out / ("curves.png" if full else "curves_warm_up.png"))
+    before = model
+    model = calibrated(model, parts.development)
+    figures = evaluate.detection_figures(model, parts.test, out)
+    for name, judged in (("ece", model), ("ece_before_calibration", before)):
+        figures[name] = calibration_error(judged, parts.test)
+    print(f"On {len(parts.test)} test pictures: {metrics.sentence(figures)}.", flush=True)
+    return runs.save(model, "artworks", settings, parts, fingerprints, figures, out)
+
+
+def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What a model finds, after suppression, and whether it is right.
+
+    Returns:
+        For n detections: the witnesses (n, 2), scores (n,), labels (n,) and whether each overlaps an instrument of
+        whatever name by `RIGHT` or more, as `metrics.match` decides; detections of difficult ones are left out.
+    """
+    class_labels = np.array(model.configuration.class_labels)
+    weights = model.configuration.box_score or transfer.UNTRAINED_BOX_SCORE
+    rows = [(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))]
+    for picture in pictures:
+        image, width, height = read_shrunk(picture.path)
+        levels = scanner.scan(model, image)
+        boxes, objectness = proposals.proposals(levels)
+        found = proposals.named(levels, boxes, class_labels)
+        instrument = found.probabilities.sum(axis=1)
+        labels = found.probabilities.argmax(axis=1)
+        scores = scanner.box_scores(objectness, instrument, weights)
+        pixels = boxes * [width, height, width, height]
+        kept = scanner.best_boxes(pixels, labels, scores)
+        truth = Truth(
+            np.array([region.box for region in picture.regions], float).reshape(-1, 4),
+            np.array([region.difficult for region in picture.regions], bool),
+        )
+        right, counted = metrics.match(pixels[kept], scores[kept], truth, RIGHT)
+        kept, right = kept[counted], right[counted]
+        rows.append((scanner.witnesses(objectness[kept], instrument[kept]), scores[kept], labels[kept], right))
+    witnesses, scores, labels, right = (np.concatenate(values) for values in zip(*rows, strict=True))
+    return witnesses, scores, labels, right
+
+
+def calibrated(model: Model, development: Sequence[Picture]) -> Model:
+    """The model with the score and the thresholds that fit pictures that it did not learn from.
+
+    The score becomes the probability that a detection is right, the thresholds the lowest scores from which detections
+    are right with probability `PRECISION`; a label found less than `LEAST_FOUND` times has the threshold of all.
+    """
+    witnesses, _, labels, right = found_in(model, development)
+    if not right.any() or right.all():
+        return model
+    a, b, c = calibration.fit_box_score(witnesses, right)
+    scores = scanner.box_scores(witnesses[:, 0], expit(witnesses[:, 1]), (a, b, c))
+    threshold = calibration.threshold_for(scores, right, PRECISION)
+    thresholds = [
+        calibration.threshold_for(scores[labels == label], right[labels == label], PRECISION)
+        if (labels == label).sum() >= LEAST_FOUND
+        else threshold
+        for label in range(len(model.labels))
+    ]
+    configuration = replace(model.configuration, box_score=(a, b, c), threshold=threshold, thresholds=tuple(thresholds))
+    return Model(configuration, model.network, "")
+
+
+def calibration_error(model: Model, pictures: Sequence[Picture]) -> metrics.Figure:
+    """How far the scores of detections are from the share that is right, with its interval over detections."""
+    _, scores, _, right = found_in(model, pictures)
+    if not len(scores):
+        return metrics.Figure(value=0.0, low=0.0, high=0.0)
+    return metrics.with_interval(
+        lambda chosen: calibration.expected_calibration_error(scores[chosen], right[chosen]), len(scores)
+    )

@@ -1,0 +1,130 @@
+"""What every stage's run folder holds, and what all stages do at their beginning and end."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.models import bundle
+from annotator.models.bundle import Model
+from training import datasets, splits
+from training.datasets import Picture
+from training.metrics import Figure
+from training.splits import Fingerprint, Split
+
+CONFIGURATION, SPLITS, METRICS, MODEL = "config.json", "splits.csv", "metrics.json", "model"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked for; kept in its folder as ``config.json``.
+
+    Attributes:
+        data: folders of pictures.
+        format: a key of `training.datasets.FORMATS`, None to guess.
+        mode: "head" or "full".
+        backbone: a key of `annotator.models.backbones.BACKBONES`.
+        weights: see `transfer.start`.
+        model: bundle to start from instead, None to start from the backbone.
+        epochs: at the most, where there are epochs.
+        seed: of everything random.
+    """
+
+    data: tuple[str, ...]
+    format: str | None
+    mode: str
+    backbone: str
+    weights: str
+    model: str | None
+    epochs: int
+    seed: int
+
+
+def claim(out: Path, settings: Settings) -> None:
+    """Make the run's folder and note what it is for.
+
+    Raises:
+        AnnotatorError: (USAGE) it belongs to a run with other settings.
+    """
+    content = json.dumps(asdict(settings), indent=1)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / CONFIGURATION
+    if path.exists() and path.read_text(encoding="utf-8") != content:
+        raise AnnotatorError(
+            f"The folder {str(out)!r} holds a run with other settings (see {CONFIGURATION}). Name another folder.",
+            ExitCode.USAGE,
+        )
+    path.write_text(content, encoding="utf-8")
+
+
+def read_sources(settings: Settings) -> tuple[list[list[Picture]], dict[Picture, Fingerprint]]:
+    """The pictures of each folder, and the fingerprints of those that can be read."""
+    sources = [datasets.read(Path(folder), settings.format) for folder in settings.data]
+    return sources, splits.readable([picture for pictures in sources for picture in pictures])
+
+
+def part(
+    pictures: Sequence[Picture], fingerprints: dict[Picture, Fingerprint], begun: Model | None, seed: int, path: Path
+) -> Split:
+    """Part the pictures, keep what an earlier stage was tested on as test, check for leaks, and note it in ``path``.
+
+    Raises:
+        AnnotatorError: (USAGE) there are too few pictures, or what is learnt from would be judged by.
+    """
+    frozen = begun.configuration.test_pictures if begun else ()
+    parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, frozen)
+    splits.check_leaks(parts, fingerprints, frozen)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["split", "file", "group", "sha256"])
+        for name in ("training", "development", "test"):
+            for picture in getattr(parts, name):
+                writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
+    return parts
+
+
+def sizes(parts: Split) -> str:
+    """How many pictures are for what, for people."""
+    return f"{len(parts.training)} to learn from, {len(parts.development)} to choose by, {len(parts.test)} to judge by"
+
+
+def save(
+    model: Model,
+    stage: str,
+    settings: Settings,
+    parts: Split,
+    fingerprints: dict[Picture, Fingerprint],
+    figures: dict[str, Figure],
+    out: Path,
+) -> Model:
+    """Write ``metrics.json`` and the model, with its lineage and the pictures it learnt from and was tested on.
+
+    Args:
+        model: as trained and calibrated.
+        stage: its name, for people.
+        settings: of the run.
+        parts: which picture was for what.
+        fingerprints: of these pictures.
+        figures: what was measured on the test pictures.
+        out: the run's folder.
+    """
+    old = model.configuration
+    (out / METRICS).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    source = ", ".join(Path(folder).name for folder in settings.data)
+    learnt = {digest for one in parts.training for digest in (fingerprints[one].sha256, *one.sources)}
+    tested = {digest for one in parts.test for digest in (fingerprints[one].sha256, *one.sources)}
+    configuration = replace(
+        old,
+        name=f"{old.backbone}, {stage}",
+        lineage=(*old.lineage, f"{stage} ({source}), {settings.mode}, seed {settings.seed}"),
+        metrics={name: value["value"] for name, value in figures.items()},
+        test_pictures=tuple(sorted(tested | set(old.test_pictures))),
+        training_pictures=tuple(sorted(learnt | set(old.training_pictures))),
+    )
+    bundle.save(Model(configuration, model.network, ""), out / MODEL)
+    print(f"The model is in {out / MODEL}.", flush=True)
+    return bundle.load(out / MODEL)

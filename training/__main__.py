@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
         "the columns file, label and, where known, mimo_id and object. 70 % are learnt from, 10 % choose, 20 % judge; "
         "views of one object and near-duplicates stay together. The model is left in OUT/model.",
     )
-    _add_stage(photographs)
+    _add_stage(photographs, epochs=20)
 
     artworks = commands.add_parser(
         "artworks",
@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         "annotations.json (also that of compose), MINERVA or OpenImages. Every instrument of a picture must have its "
         "box, for all else is learnt as none. Start from the model of photographs. The model is left in OUT/model.",
     )
-    _add_stage(artworks)
+    _add_stage(artworks, epochs=10)
 
     compose = commands.add_parser(
         "compose",
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_stage(command: argparse.ArgumentParser) -> None:
+def _add_stage(command: argparse.ArgumentParser, epochs: int) -> None:
     """What all stages of training take."""
     command.add_argument("--data", type=Path, action="append", required=True, help="folder; may be given repeatedly")
     command.add_argument("--out", type=Path, required=True, help="folder of this run; started again, it goes on")
@@ -84,7 +84,7 @@ def _add_stage(command: argparse.ArgumentParser) -> None:
         "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
     )
     command.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    command.add_argument("--epochs", type=int, default=20, help="at the most, where there are epochs (default: 20)")
+    command.add_argument("--epochs", type=int, default=epochs, help=f"at the most (default: {epochs})")
     command.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
 
 

@@ -10,17 +10,16 @@ import numpy as np
 from scipy.special import expit
 
 from annotator.detection import detector as scanner
-from annotator.detection import proposals
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
 from annotator.models.bundle import Model
-from training import calibration, detector, devices, evaluate, metrics, plots, runs, transfer
+from training import calibration, detector, devices, evaluate, loop, metrics, plots, runs, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
 from training.metrics import Truth
 from training.runs import Settings
 
-WARM_UP = "warm-up"  # folder of the heads' own training, before the backbone's
+BOX_HEAD = "box_head"  # folder of the box head's own training, before that of all layers
 RIGHT = 0.5  # intersection over union from which a detection is right, where scores are calibrated
 PRECISION = 0.5  # that the thresholds are chosen for
 LEAST_FOUND = 20  # detections of a label on the development split, from which it gets a threshold of its own
@@ -49,25 +48,23 @@ def run(settings: Settings, out: Path) -> Model:
     begun = bundle.load(Path(settings.model)) if settings.model else None
     parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
     print(f"{len(pictures)} pictures of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
+    box_head = out / BOX_HEAD
+    box_head.mkdir(exist_ok=True)
     with devices.distributed():
         if begun is None:
             begun = transfer.start(settings.backbone, settings.weights, labels)
         model = transfer.extended(begun, labels, boxes=True)
         # The heads are trained on logits as they are, and the score of a box has a temperature of its own.
         model = replace(model, configuration=replace(model.configuration, temperature=1.0))
-        for full in (False, True)[: 1 + (settings.mode == "full")]:
-            folder = out if full else out / WARM_UP
-            folder.mkdir(exist_ok=True)
-            detector.train_detector(
-                model,
-                parts.training,
-                parts.development,
-                folder,
-                full=full,
-                seed=settings.seed,
-                epochs=settings.epochs,
+        detector.train_box_head(
+            model, parts.training, parts.development, box_head, seed=settings.seed, epochs=settings.epochs
+        )
+        plots.curves(box_head / loop.LOG, box_head / "curves.png")
+        if settings.mode == "full":
+            detector.train_all(
+                model, parts.training, parts.development, out, seed=settings.seed, epochs=settings.epochs
             )
-            plots.curves(folder / "log.csv", out / ("curves.png" if full else "curves_warm_up.png"))
+            plots.curves(out / loop.LOG, out / "curves.png")
     before = model
     model = calibrated(model, parts.development)
     figures = evaluate.detection_figures(model, parts.test, out)
@@ -84,28 +81,30 @@ def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.
         For n detections: the witnesses (n, 2), scores (n,), labels (n,) and whether each overlaps an instrument of
         whatever name by `RIGHT` or more, as `metrics.match` decides; detections of difficult ones are left out.
     """
-    class_labels = np.array(model.configuration.class_labels)
     weights = model.configuration.box_score or transfer.UNTRAINED_BOX_SCORE
     rows = [(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))]
-    for picture in pictures:
-        image, width, height = read_shrunk(picture.path)
-        levels = scanner.scan(model, image)
-        boxes, objectness = proposals.proposals(levels)
-        found = proposals.named(levels, boxes, class_labels)
-        instrument = found.probabilities.sum(axis=1)
-        labels = found.probabilities.argmax(axis=1)
-        scores = scanner.box_scores(objectness, instrument, weights)
-        pixels = boxes * [width, height, width, height]
-        kept = scanner.best_boxes(pixels, labels, scores)
-        truth = Truth(
-            np.array([region.box for region in picture.regions], float).reshape(-1, 4),
-            np.array([region.difficult for region in picture.regions], bool),
-        )
-        right, counted = metrics.match(pixels[kept], scores[kept], truth, RIGHT)
-        kept, right = kept[counted], right[counted]
-        rows.append((scanner.witnesses(objectness[kept], instrument[kept]), scores[kept], labels[kept], right))
+    for number, picture in enumerate(pictures, start=1):
+        image, width, _ = read_shrunk(picture.path)
+        found, objectness = scanner.candidates(model, image, scanner.WORTH_REFINING)
+        witnesses = scanner.witnesses(objectness, found.scores)
+        found = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
+        kept = scanner.best_of_each(found)
+        boxes = found.boxes[kept] * (width / image.shape[1])
+        right, counted = metrics.match(boxes, found.scores[kept], truth_of(picture), RIGHT)
+        kept = kept[counted]
+        rows.append((witnesses[kept], found.scores[kept], found.labels[kept], right[counted]))
+        if number % 50 == 0 or number == len(pictures):
+            print(f"{number} of {len(pictures)} pictures scanned to calibrate by", flush=True)
     witnesses, scores, labels, right = (np.concatenate(values) for values in zip(*rows, strict=True))
     return witnesses, scores, labels, right
+
+
+def truth_of(picture: Picture) -> Truth:
+    """The boxes of a picture, of whatever label."""
+    return Truth(
+        np.array([region.box for region in picture.regions], float).reshape(-1, 4),
+        np.array([region.difficult for region in picture.regions], bool),
+    )
 
 
 def calibrated(model: Model, development: Sequence[Picture]) -> Model:

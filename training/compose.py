@@ -63,7 +63,7 @@ def blob(picture: np.ndarray, random: np.random.Generator) -> Cutout:
     """A piece of a picture (h, w, 3) uint8 with a random smooth or angular outline: what an instrument is not."""
     height, width = picture.shape[:2]
     share = np.exp(random.uniform(np.log(0.1), np.log(0.6)))
-    stretch = np.exp(random.uniform(-0.6, 0.6) / 2)
+    stretch = np.exp(random.uniform(-1, 1) / 2)
     high, wide = (
         int(np.clip(side, 16, most))
         for side, most in ((share * height * stretch, height), (share * width / stretch, width))
@@ -93,6 +93,18 @@ def turned(cutout: Cutout, angle: float, side: float, mirrored: bool) -> Cutout:
     size = (max(4, round(mask.width * scale)), max(4, round(mask.height * scale)))
     smaller = np.asarray(pixels.resize(size, Image.Resampling.LANCZOS))
     return Cutout(smaller, np.asarray(mask.resize(size, Image.Resampling.BOX)) > 127)
+
+
+def painted(cutout: Cutout, random: np.random.Generator) -> Cutout:
+    """The cut-out in a light that falls from one side, half the time with its fine detail smeared as by a brush."""
+    height, width = cutout.mask.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    angle, dark = random.uniform(0, 2 * np.pi), random.uniform(0, 0.7)
+    light = 1 - dark * (0.5 + (x * np.cos(angle) + y * np.sin(angle)) / (2 * np.sqrt(2)))
+    pixels = Image.fromarray(np.clip(cutout.pixels * light[..., None], 0, 255).astype(np.uint8))
+    if random.random() < 0.5:
+        pixels = pixels.filter(ImageFilter.MedianFilter(int(random.choice([3, 5]))))
+    return Cutout(np.asarray(pixels), cutout.mask)
 
 
 def recoloured(cutout: Cutout, around: np.ndarray, share: float) -> Cutout:
@@ -140,7 +152,7 @@ def paste(canvas: np.ndarray, cutout: Cutout, x: int, y: int, random: np.random.
     """Recolour and blend a cut-out into the canvas (h, w, 3) uint8, in place, with its corner at x, y."""
     height, width = cutout.mask.shape
     there = canvas[y : y + height, x : x + width]
-    there[...] = blend(there, recoloured(cutout, there, random.uniform(0, 0.7)), str(random.choice(BLENDS)))
+    there[...] = blend(there, recoloured(cutout, there, random.uniform(0, 0.9)), str(random.choice(BLENDS)))
 
 
 def aged(picture: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -221,7 +233,7 @@ def composite(
             )
             areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
             if (shared <= OVERLAP * np.minimum(areas, wide * high)).all():
-                paste(canvas, piece, x, y, random)
+                paste(canvas, painted(piece, random), x, y, random)
                 boxes[number] = box
                 break
     for distractor in distractors[:over]:
@@ -229,7 +241,7 @@ def composite(
         if not len(there):
             break
         x0, y0, x1, y1 = there[random.integers(len(there))]
-        side = random.uniform(0.2, 0.5) * min(x1 - x0, y1 - y0)
+        side = random.uniform(0.3, 0.8) * min(x1 - x0, y1 - y0)
         piece = placed(distractor, max(6.0, side), random.uniform(-180, 180))
         if piece is not None:
             high, wide = piece.mask.shape

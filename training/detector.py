@@ -5,14 +5,15 @@ of windows that lie away from every object, of which only the hardest count (onl
 al. 2016). They are people, hands and drapery: what a detector of photographs takes for instruments.
 
 The box head learns cell by cell. A cell answers for an object whose middle is near and whose size is about that of the
-cell's window. What it learns as objectness is
-how well its own box will fit, so that of two boxes on one object the better one wins (generalised focal loss, Li et al.
-2020); the box learns by generalised intersection over union (Rezatofighi et al. 2019).
+cell's window. What it learns as objectness is how well its own box will fit, so that of two boxes on one object the
+better one wins (generalised focal loss, Li et al. 2020); the box learns by generalised intersection over union
+(Rezatofighi et al. 2019).
 """
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,25 +28,28 @@ from annotator.detection.boxes import area, intersection
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.box_head import BOX_STRIDE, WINDOW
 from annotator.models.bundle import Label, Model
+from annotator.prefetch import prefetched
 from training import loop
 from training.datasets.pictures import Box, Picture, read_shrunk
 from training.head import membership
 
 CROP = 320  # pixels of the square parts of levels that are learnt from
 BATCH = 16
+PARTS = 8  # of each picture, that the box head alone learns from
+SEEN, SEEN_BATCH = 8000, 32  # of all pictures at the most, and how many at a time
+STRIDES = (8, BOX_STRIDE, STRIDE)  # of the feature maps that it reads
 CENTRE = 0.25  # share of a box's width and height, to each side of its middle, where cells answer for it
 MATCHING = 0.75  # octaves: how far an object's size may be from the window's for a cell to answer for it
 DOUBTFUL = 1.25  # octaves: up to here a cell need not know whether the object is its own
-RATE = 1e-3  # of Adam, for the box head; a tenth for the backbone
+RATE = 2e-3  # of AdamW, for the box head; a tenth where all layers learn
+WARM_UP, DECAY = 100, 1e-2  # steps; weight decay
 PATIENCE = 4
 OBJECT_FIRST = 0.7  # share of crops that are chosen to show an object of the right size
 BETA = 2.0  # of the focal loss
 BOX_WEIGHT = 2.0
 OBJECTS = 4  # objects of a part that are named, the first
 NEGATIVE_SIDES = (3, 4, 5)  # cells: heights and widths of the windows that may show nothing
-AWAY = (
-    0.1  # share of a window that may lie on an object, and of an object that may lie in a window, if it shows nothing
-)
+AWAY = 0.1  # share of the smaller of a window and an object that may be shared, if the window shows nothing
 VISIBLE = 0.6  # share of an object that lies in the part, if it is to be named
 HARD = 4  # windows without an instrument that count, for each part of a batch, the hardest
 
@@ -305,36 +309,114 @@ class LevelParts(keras.utils.PyDataset):
         return parts, (windows, wanted)
 
 
-def train_detector(
-    model: Model,
-    training: Sequence[Picture],
-    development: Sequence[Picture],
-    folder: Path,
-    *,
-    full: bool,
-    seed: int,
-    epochs: int,
+class SeenParts(keras.utils.PyDataset):
+    """Batches of what the backbone sees in parts of levels, computed once and kept in files.
+
+    Args:
+        maps: for each feature map that the box head reads, (n, rows, columns, channels) float16.
+        wanted: (n, rows, columns, 5) of `targets`.
+        order: (n,) in which they come.
+    """
+
+    def __init__(self, maps: Sequence[np.ndarray], wanted: np.ndarray, order: np.ndarray) -> None:
+        super().__init__(workers=2, max_queue_size=4)
+        self.maps, self.wanted, self.order = maps, wanted, order
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.order) / SEEN_BATCH)
+
+    def __getitem__(self, number: int) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+        chosen = np.sort(self.order[number * SEEN_BATCH : (number + 1) * SEEN_BATCH])  # sorted: read file in order
+        return tuple(own[chosen].astype(np.float32) for own in self.maps), self.wanted[chosen]
+
+
+def _look(
+    model: Model, pictures: Sequence[Picture], count: int, folder: Path, name: str, seed: int
+) -> tuple[Sequence[np.ndarray], np.ndarray]:
+    """What the backbone sees in ``count`` parts of levels, in files of ``folder``, and what the box head should say."""
+    trunk = keras.Model(model.network.input, box_head_inputs(model))
+    order = np.resize(np.random.default_rng(seed).permutation(len(pictures)), count)
+    colour = BACKBONES[model.configuration.backbone].preprocessing.grey
+    parts = LevelParts(pictures, order, model.labels, colour, seed, 0)
+    shapes = [
+        (count, *(CROP // stride,) * 2, tensor.shape[-1]) for stride, tensor in zip(STRIDES, trunk.outputs, strict=True)
+    ]
+    maps = [
+        np.lib.format.open_memmap(folder / f"{name}_{stride}.npy", "w+", np.float16, shape)
+        for stride, shape in zip(STRIDES, shapes, strict=True)
+    ]
+    wanted = np.empty((count, CROP // BOX_STRIDE, CROP // BOX_STRIDE, 5), np.float32)
+    for number, (pixels, (_, boxes)) in enumerate(prefetched(parts[i] for i in range(len(parts)))):
+        rows = slice(number * BATCH, number * BATCH + len(pixels))
+        for own, seen in zip(maps, trunk.predict_on_batch(pixels), strict=True):
+            own[rows] = seen
+        wanted[rows] = boxes
+        if number % 50 == 0 or rows.stop == count:
+            print(f"{rows.stop} of {count} parts seen to {name} by", flush=True)
+    return maps, wanted
+
+
+def box_head_inputs(model: Model) -> list[keras.KerasTensor]:
+    """The feature maps of strides 8, 16 and 32 that a model's box head reads."""
+    names = BACKBONES[model.configuration.backbone].shallower
+    return [*(model.network.get_layer(name).output for name in names), model.network.get_layer("head").input]
+
+
+def train_box_head(
+    model: Model, training: Sequence[Picture], development: Sequence[Picture], folder: Path, *, seed: int, epochs: int
 ) -> None:
-    """Train both heads in place, and with them the backbone where asked; keep the epoch that development likes best.
+    """Train the box head in place and leave all else as it is; keep the epoch that development likes best.
+
+    The backbone looks once at `PARTS` parts of each picture, of at most `SEEN`; then an epoch takes a minute on two
+    processor cores.
+
+    Args:
+        model: with a box head, whose weights are changed.
+        training: pictures all of whose instruments have boxes.
+        development: pictures that are never learnt from.
+        folder: where progress is kept, so that a killed training goes on, and while it lasts some gigabytes of maps.
+        seed: of the choice of parts.
+        epochs: at the most.
+    """
+    with tempfile.TemporaryDirectory(prefix="seen-", dir=folder) as cache:
+        count, held_count = (min(PARTS * len(own), most) for own, most in ((training, SEEN), (development, SEEN // 8)))
+        seen, wanted = _look(model, training, count, Path(cache), "learn", seed)
+        held = _look(model, development, held_count, Path(cache), "choose", seed + 1)
+        network = keras.Model(box_head_inputs(model), model.network.outputs[1])
+        network.compile(_optimizer(RATE, epochs * math.ceil(count / SEEN_BATCH)), box_loss)
+
+        def batches_of(epoch: int) -> SeenParts:
+            return SeenParts(seen, wanted, np.random.default_rng((seed, epoch)).permutation(count))
+
+        chosen = SeenParts(*held, np.arange(held_count))
+        loop.train(network, batches_of, chosen, folder, epochs=epochs, patience=PATIENCE, seed=seed)
+
+
+def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """Adam with a rate that rises over the first steps and falls to nothing at the last (Loshchilov & Hutter 2017)."""
+    rise = min(WARM_UP, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - rise), warmup_target=rate, warmup_steps=rise)
+    return keras.optimizers.AdamW(schedule, weight_decay=DECAY)
+
+
+def train_all(
+    model: Model, training: Sequence[Picture], development: Sequence[Picture], folder: Path, *, seed: int, epochs: int
+) -> None:
+    """Train every layer in place, both heads and the backbone; keep the epoch that development likes best.
 
     Args:
         model: with a box head; its weights are changed.
         training: pictures all of whose instruments have boxes.
         development: pictures that are never learnt from.
         folder: where progress is kept, so that a killed training goes on.
-        full: train the backbone too, at a tenth of the rate.
         seed: of the choice of parts.
         epochs: at the most.
     """
     network = model.network
-    heads = ("head", "boxes_", "objectness", "regression")
     for layer in network.layers:
-        layer.trainable = layer.name.startswith(heads) or (
-            full and not isinstance(layer, keras.layers.BatchNormalization)
-        )
-    steps = math.ceil(len(training) / BATCH) * epochs
-    rate = keras.optimizers.schedules.CosineDecay(RATE / 10 if full else RATE, steps)
-    network.compile(keras.optimizers.Adam(rate), [window_loss(model.configuration.class_labels), box_loss])
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    losses = [window_loss(model.configuration.class_labels), box_loss]
+    network.compile(_optimizer(RATE / 10, epochs * math.ceil(len(training) / BATCH)), losses)
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
 
     def batches_of(epoch: int) -> LevelParts:

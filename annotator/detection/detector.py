@@ -8,11 +8,12 @@ from dataclasses import replace
 import keras
 import numpy as np
 from scipy.special import expit, logit
-from shapely import affinity
 
-from annotator.detection import extent, proposals, pyramid, windows
+from annotator.detection import extent, pyramid, windows
+from annotator.detection.boxes import intersection_over_union
 from annotator.detection.crops import crop_logits
 from annotator.detection.detections import Detections
+from annotator.detection.proposals import proposals
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.bundle import Model
@@ -21,8 +22,10 @@ from annotator.prefetch import prefetched
 SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection over union) show one instrument
 OTHER_LABEL_SAME_PLACE = 0.5  # the same for windows of two labels
 SAME_INSTRUMENT = 0.3  # and, once their extent is known, for instruments of whatever labels
-SAME_BOX = 0.1  # the same for boxes of a box head, of whatever labels
 PART_OF = 0.8  # an instrument of which more than this lies inside a better one of the same label is a part of it
+WORTH_REFINING = 0.02  # score of a window from which a box head is asked about it
+NEARNESS = 3  # power of the overlap by which a box counts for a window
+HALF = 0.5  # of the best box's vote: those with less do not vote
 CERTAIN = (1e-6, 1 - 1e-6)  # probabilities beyond these are taken for these
 CROP_CONTEXT = 7  # cells of the real picture around a window that is scored as a crop
 
@@ -89,9 +92,9 @@ def locate(
     class_labels: np.ndarray,
     width: int,
     height: int,
-    thresholds: np.ndarray,
+    least: float,
 ) -> Detections:
-    """From scored windows to instruments: one detection each, with its outline.
+    """From scored windows to what they show: a detection with its outline for each that no better one suppresses.
 
     Args:
         levels: what `scan` gave.
@@ -99,16 +102,14 @@ def locate(
         class_labels: (classes,) the label of each class, -1 for "no instrument".
         width: of the picture in pixels.
         height: of the picture in pixels.
-        thresholds: (labels,) least score of each.
+        least: score.
 
     Returns:
-        Detections in pixels of the picture, best first.
+        Detections in pixels of the picture, best first; several may show one instrument.
     """
     labels = found.probabilities.argmax(axis=1)
     scores = found.probabilities.sum(axis=1)
-    chosen = np.flatnonzero(scores >= thresholds[labels])
-    if not len(chosen):
-        return Detections.none()
+    chosen = np.flatnonzero(scores >= least)
     places = suppress(
         found.boxes[chosen],
         labels[chosen],
@@ -117,6 +118,8 @@ def locate(
         other_label=OTHER_LABEL_SAME_PLACE,
     )
     kept = chosen[places]
+    if not len(kept):
+        return Detections.none()
     maps = extent.activation_maps(levels, class_labels, width, height)
     weights = extent.scale_weights(levels, found.boxes[kept])
     outlines = [
@@ -124,84 +127,92 @@ def locate(
         for own, window in zip(weights, found.boxes[kept], strict=True)
     ]
     boxes = np.array([outline.bounds for outline in outlines])
-    everything = Detections(boxes, labels[kept], scores[kept], tuple(outlines)).scaled(width, height)
-    best = suppress(
-        everything.boxes,
-        everything.labels,
-        everything.scores,
+    return Detections(boxes, labels[kept], scores[kept], tuple(outlines)).scaled(width, height)
+
+
+def best_of_each(found: Detections) -> np.ndarray:
+    """Positions of the detections that are left when each instrument keeps one, best first."""
+    return suppress(
+        found.boxes,
+        found.labels,
+        found.scores,
         same_label=SAME_INSTRUMENT,
         other_label=SAME_INSTRUMENT,
         inside=PART_OF,
     )
-    return everything[best].with_alternatives(everything, SAME_INSTRUMENT)
+
+
+def refined(found: Detections, boxes: np.ndarray, objectness: np.ndarray) -> tuple[Detections, np.ndarray]:
+    """The same detections with the boxes that a box head gives them.
+
+    Each takes the mean of the boxes that overlap it, those counting most that are sure and overlap it most (box voting,
+    Gidaris & Komodakis 2015), and its outline is stretched to it. One that no box overlaps stays as it is.
+
+    Args:
+        found: n detections, in any frame.
+        boxes: (m, 4) that the box head offers, in the same frame; at least one.
+        objectness: (m,) their logits.
+
+    Returns:
+        The detections and, (n,), the objectness of the box with the best vote.
+    """
+    overlaps = intersection_over_union(found.boxes[:, None], boxes)
+    votes = expit(objectness) * overlaps**NEARNESS
+    best = votes.argmax(axis=1)
+    votes[votes < HALF * votes.max(axis=1, keepdims=True)] = 0
+    total = votes.sum(axis=1)
+    voted = np.divide(votes @ boxes, total[:, None], out=found.boxes.copy(), where=total[:, None] > 0)
+    outlines = tuple(extent.stretched(outline, box) for outline, box in zip(found.outlines, voted, strict=True))
+    surest = np.where(total > 0, objectness[best], objectness.min())
+    return replace(found, boxes=voted, outlines=outlines), surest
 
 
 def witnesses(objectness: np.ndarray, instrument: np.ndarray) -> np.ndarray:
-    """What speaks for boxes: (n, 2), the objectness and the log-odds of an instrument.
+    """What speaks for detections: (n, 2), the objectness of their boxes and the log-odds of an instrument.
 
     Args:
         objectness: (n,) logits of the box head.
-        instrument: (n,) probability that the box shows any instrument.
+        instrument: (n,) probability that the window shows any instrument.
     """
     return np.stack([objectness, logit(np.clip(instrument, *CERTAIN))], axis=1)
 
 
 def box_scores(objectness: np.ndarray, instrument: np.ndarray, weights: tuple[float, float, float]) -> np.ndarray:
-    """The score of boxes, (n,) in [0, 1]: the logistic function of the weighted sum of their `witnesses`.
+    """The score of detections, (n,) in [0, 1]: the logistic function of the weighted sum of their `witnesses`.
 
     Args:
         objectness: (n,) logits of the box head.
-        instrument: (n,) probability that the box shows any instrument.
+        instrument: (n,) probability that the window shows any instrument.
         weights: of both witnesses, and a constant (`Configuration.box_score`).
     """
     return expit(witnesses(objectness, instrument) @ weights[:2] + weights[2])
 
 
-def best_boxes(boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Positions of the boxes that are left when each instrument has one, best first; arguments as of `suppress`."""
-    return suppress(boxes, labels, scores, same_label=SAME_BOX, other_label=SAME_BOX, inside=PART_OF)
-
-
-def locate_boxes(
-    levels: list[windows.Level],
-    found: windows.Windows,
-    scores: np.ndarray,
-    class_labels: np.ndarray,
-    width: int,
-    height: int,
-    thresholds: np.ndarray,
-) -> Detections:
-    """From the boxes of a box head to instruments: `locate` for a model that has one.
-
-    The outline is the shape that the class activation has inside the box, stretched to the box: where the instrument
-    ends the box head knows better.
+def candidates(model: Model, image: np.ndarray, least: float, *, exact: bool = False) -> tuple[Detections, np.ndarray]:
+    """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
 
     Args:
-        levels: what `scan` gave.
-        found: the boxes, named.
-        scores: (n,) of `box_scores`.
-        class_labels: (classes,) the label of each class, -1 for "no instrument".
-        width: of the picture in pixels.
-        height: of the picture in pixels.
-        thresholds: (labels,) least score of each.
+        model: the model.
+        image: (h, w, 3) uint8 RGB.
+        least: score of a window.
+        exact: as for `detect`.
 
     Returns:
-        Detections in pixels of the picture, best first.
+        Detections in pixels of ``image``, scored by their windows alone, and, (n,), the objectness of their boxes,
+        zeros if the model has no box head.
     """
-    labels = found.probabilities.argmax(axis=1)
-    chosen = np.flatnonzero(scores >= thresholds[labels])
-    if not len(chosen):
-        return Detections.none()
-    everything = Detections(found.boxes[chosen], labels[chosen], scores[chosen]).scaled(width, height)
-    best = best_boxes(everything.boxes, everything.labels, everything.scores)
-    kept = everything[best].with_alternatives(everything, OTHER_LABEL_SAME_PLACE)
-    shares = found.boxes[chosen[best]]
-    maps = extent.activation_maps(levels, class_labels, width, height)
-    outlines = [
-        affinity.scale(extent.inner_outline(np.tensordot(own, maps, axes=1), box), width, height, origin=(0, 0))
-        for own, box in zip(extent.scale_weights(levels, shares), shares, strict=True)
-    ]
-    return replace(kept, outlines=tuple(outlines))
+    height, width = image.shape[:2]
+    levels = scan(model, image)
+    class_labels = np.array(model.configuration.class_labels)
+    found = windows.score_windows(levels, class_labels)
+    if exact:
+        pictures = [picture for picture, _, _ in level_pictures(model, image)]
+        found = score_as_crops(model, pictures, found, CROP_CONTEXT)
+    located = locate(levels, found, class_labels, width, height, least)
+    if not model.has_boxes:
+        return located, np.zeros(len(located))
+    boxes, objectness = proposals(levels)
+    return refined(located, boxes * [width, height, width, height], objectness)
 
 
 def detect(
@@ -222,20 +233,11 @@ def detect(
     Example:
         >>> detect(builtin.load(), np.asarray(Image.open("lute_player.jpg").convert("RGB")), 0.3, 100)
     """
-    height, width = image.shape[:2]
-    levels = scan(model, image)
-    class_labels = np.array(model.configuration.class_labels)
     thresholds = np.broadcast_to(threshold, len(model.labels))
-    objectness = np.zeros(0)
-    if model.has_boxes:
-        boxes, objectness = proposals.proposals(levels)
-        found = proposals.named(levels, boxes, class_labels)
-    else:
-        found = windows.score_windows(levels, class_labels)
-    if exact:
-        pictures = [picture for picture, _, _ in level_pictures(model, image)]
-        found = score_as_crops(model, pictures, found, CROP_CONTEXT)
-    if model.configuration.box_score is None:
-        return locate(levels, found, class_labels, width, height, thresholds)[:max_detections]
-    scores = box_scores(objectness, found.probabilities.sum(axis=1), model.configuration.box_score)
-    return locate_boxes(levels, found, scores, class_labels, width, height, thresholds)[:max_detections]
+    weights = model.configuration.box_score
+    least = float(thresholds.min()) if weights is None else min(float(thresholds.min()), WORTH_REFINING)
+    found, objectness = candidates(model, image, least, exact=exact)
+    if weights is not None:
+        found = replace(found, scores=box_scores(objectness, found.scores, weights))
+    found = found[found.scores >= thresholds[found.labels]]
+    return found[best_of_each(found)].with_alternatives(found, SAME_INSTRUMENT)[:max_detections]

@@ -10,7 +10,6 @@ window's strongest cell is the instrument. No box was needed to learn this.
 from __future__ import annotations
 
 import numpy as np
-import shapely
 from contourpy import FillType, contour_generator
 from PIL import Image
 from scipy.special import logsumexp, softmax
@@ -81,13 +80,12 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(ordered[1 + np.argmax(lower * (len(ordered) - lower) * difference**2)])
 
 
-def outline(activation: np.ndarray, box: np.ndarray, margin: float = MARGIN) -> Polygon:
+def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     """The extent of the instrument that a window shows.
 
     Args:
         activation: (rows, columns) map that covers the picture, higher where an instrument is.
         box: (4,) the window, as shares of the picture's width and height.
-        margin: share of the window's width and height that is looked at on each side of it.
 
     Returns:
         A polygon without holes, as shares of the picture's width and height, inside [0, 1].
@@ -95,7 +93,7 @@ def outline(activation: np.ndarray, box: np.ndarray, margin: float = MARGIN) -> 
     rows, columns = activation.shape
     size = np.array([columns, rows, columns, rows])
     width, height = box[2:] - box[:2]
-    around = np.clip(box + np.array([-width, -height, width, height]) * margin, 0, 1) * size
+    around = np.clip(box + np.array([-width, -height, width, height]) * MARGIN, 0, 1) * size
     x0, y0 = np.floor(around[:2]).astype(int)
     x1, y1 = np.ceil(around[2:]).astype(int)
     region = activation[y0:y1, x0:x1]
@@ -119,19 +117,8 @@ def outline(activation: np.ndarray, box: np.ndarray, margin: float = MARGIN) -> 
     return Polygon(shares)
 
 
-def inner_outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
-    """The outline of what shows inside a box, stretched so that the box bounds it: for boxes that are known to fit.
-
-    Args:
-        activation: as for `outline`.
-        box: (4,) as shares of the picture's width and height.
-
-    Returns:
-        A polygon without holes, as shares of the picture's width and height.
-    """
-    shape = outline(activation, box, margin=0)
-    x0, y0, x1, y1 = shape.bounds
-    if x1 <= x0 or y1 <= y0:
-        return shapely.box(*box)
-    corners = (np.asarray(shape.exterior.coords) - [x0, y0]) / [x1 - x0, y1 - y0]
+def stretched(outline: Polygon, box: np.ndarray) -> Polygon:
+    """An outline stretched and moved so that a box (4,) bounds it: its shape, where the box is known better."""
+    x0, y0, x1, y1 = outline.bounds
+    corners = (np.asarray(outline.exterior.coords) - [x0, y0]) / [x1 - x0, y1 - y0]
     return Polygon(box[:2] + corners * (box[2:] - box[:2]))

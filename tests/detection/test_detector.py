@@ -1,12 +1,16 @@
+import dataclasses
 import json
 
 import keras
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
+from scipy.special import expit
 
 from annotator.detection import SCAN_SIDE, Detections, detect
 from annotator.detection.boxes import intersection_over_union
+from annotator.detection.detector import box_scores, refined
 from training.transfer import extended
 
 
@@ -45,7 +49,7 @@ def test_any_size_is_looked_at(builtin_model, size):
     image = np.random.default_rng(1).integers(0, 255, (size[1], size[0], 3), np.uint8)
     found = detect(builtin_model, image, 0.0, 10)
     assert 1 <= len(found) <= 10  # at threshold 0 every picture has windows
-    assert (found.boxes[:, 2:] <= size).all()
+    assert (found.boxes[:, 2:] <= np.array(size) + 1e-9).all()
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +65,29 @@ def test_a_box_head_looks_at_any_size(model_with_boxes, size):
     found = detect(model_with_boxes, image, 0.0, 10)
     assert 1 <= len(found) <= 10
     assert (np.diff(found.scores) <= 0).all()
-    assert (found.boxes[:, 2:] <= size).all()
+    assert (found.boxes[:, 2:] <= np.array(size) + 1e-9).all()
     np.testing.assert_allclose(found.boxes, [outline.bounds for outline in found.outlines], atol=1e-6)
 
 
-def test_boxes_scored_as_crops_stay_what_they_are(model_with_boxes, gallery):
-    image = read(gallery / "harp_in_oil.png")[:200, :200]
-    dense, exact = (detect(model_with_boxes, image, 0.0, 50, exact=exact) for exact in (False, True))
-    assert len(dense)
-    assert len(exact)
-    assert intersection_over_union(dense.boxes[:1, None], exact.boxes).max() > 0.1
+def test_boxes_that_overlap_a_detection_vote_on_its_box():
+    square = shapely.box(0, 0, 100, 100)
+    found = Detections(np.array([[0.0, 0, 100, 100], [500, 500, 600, 600]]), np.array([0, 1]), np.array([0.5, 0.9]))
+    found = dataclasses.replace(found, outlines=(square, shapely.box(500, 500, 600, 600)))
+    boxes = np.array([[0.0, 0, 100, 120], [0, 0, 100, 140], [50, 50, 250, 250], [0, 0, 100, 100]])
+    objectness = np.array([2.0, 1.0, 5.0, -9.0])
+    better, surest = refined(found, boxes, objectness)
+    votes = expit(objectness[:2]) * (np.array([100 / 120, 100 / 140]) ** 3)
+    assert votes[1] > votes[0] / 2  # else it would not vote
+    np.testing.assert_allclose(better.boxes[0], votes @ boxes[:2] / votes.sum())
+    np.testing.assert_allclose(better.outlines[0].bounds, better.boxes[0])
+    np.testing.assert_array_equal(better.boxes[1], found.boxes[1])  # no box overlaps it
+    np.testing.assert_array_equal(better.labels, found.labels)
+    np.testing.assert_array_equal(surest, [2.0, -9.0])
+
+
+def test_a_score_weighs_objectness_and_evidence():
+    found = box_scores(np.array([2.0, -1.0]), np.array([0.5, 0.9]), (1.0, 0.5, -1.0))
+    np.testing.assert_allclose(found, expit([2.0 - 1, -1 + 0.5 * np.log(9) - 1]))
 
 
 def test_each_label_has_its_own_threshold(builtin_model, gallery):

@@ -81,10 +81,10 @@ def test_the_level_where_a_window_is_as_large_as_a_training_picture_weighs_most(
     np.testing.assert_allclose(weights[0, 2] / weights[0, 3], np.exp(-0.5 / 0.75**2))
 
 
-@given(maps, spans, spans)
-def test_inner_outline_is_bounded_by_its_box(activation, horizontal, vertical):
-    box = np.array([horizontal[0], vertical[0], horizontal[1], vertical[1]])
-    outline = extent.inner_outline(activation, box)
-    assert outline.is_valid
-    assert outline.area > 0
-    np.testing.assert_allclose(outline.bounds, box, atol=1e-9)
+@given(maps, spans, spans, spans, spans)
+def test_a_stretched_outline_is_bounded_by_its_box(activation, horizontal, vertical, other_horizontal, other_vertical):
+    outline = extent.outline(activation, np.array([horizontal[0], vertical[0], horizontal[1], vertical[1]]))
+    box = np.array([other_horizontal[0], other_vertical[0], other_horizontal[1], other_vertical[1]])
+    stretched = extent.stretched(outline, box)
+    assert stretched.is_valid
+    np.testing.assert_allclose(stretched.bounds, box, atol=1e-9)

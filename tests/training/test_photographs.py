@@ -44,6 +44,11 @@ def run(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
 
 
+def start(*arguments):
+    command = [sys.executable, "-m", "training", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 @pytest.fixture(scope="module")
 def head_run(photographs, tmp_path_factory):
     out = tmp_path_factory.mktemp("head") / "run"
@@ -102,9 +107,8 @@ def full_run(photographs, out):
 def test_a_killed_training_goes_on_to_the_same_weights(photographs, tmp_path):
     whole = run(*full_run(photographs, tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
-    command = [sys.executable, "-m", "training", *map(str, full_run(photographs, tmp_path / "killed"))]
     log = tmp_path / "killed" / "log.csv"
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with start(*full_run(photographs, tmp_path / "killed")) as process:
         while not log.exists() and process.poll() is None:
             time.sleep(0.05)
         process.kill()

@@ -1,0 +1,123 @@
+"""The whole chain in processes of their own: photographs, compose, artworks, evaluate."""
+
+import json
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.models import bundle
+from annotator.models.bundle import Label
+from tests.training.test_compose import photograph
+from tests.training.test_photographs import run, start
+
+
+@pytest.fixture(scope="module")
+def composed(tmp_path_factory):
+    """Composites of red and blue objects on soft grounds."""
+    folder = tmp_path_factory.mktemp("composed")
+    random = np.random.default_rng(1)
+    for name, colour in (("lute", (200, 30, 20)), ("harp", (20, 40, 210))):
+        (folder / "photographs" / name).mkdir(parents=True)
+        for number in range(12):
+            image = np.roll(photograph(colour), tuple(random.integers(-8, 8, 2)), (0, 1))
+            Image.fromarray(image).save(folder / "photographs" / name / f"{number}.png")
+    (folder / "grounds").mkdir()
+    for number in range(12):
+        small = random.integers(60, 160, (5, 5, 3), np.uint8)
+        Image.fromarray(small).resize((300, 240)).save(folder / "grounds" / f"{number}.png")
+    result = run(
+        *("compose", "--photographs", folder / "photographs", "--grounds", folder / "grounds"),
+        *("--out", folder / "out", "--count", 40),
+    )
+    assert result.returncode == 0, result.stderr
+    assert "pictures with" in result.stdout
+    return folder / "out"
+
+
+def arguments(composed, out, *more):
+    return ["artworks", "--data", composed, "--out", out, "--epochs", 3, *more]
+
+
+@pytest.fixture(scope="module")
+def head_run(composed, tmp_path_factory):
+    out = tmp_path_factory.mktemp("artworks") / "run"
+    return run(*arguments(composed, out)), out
+
+
+def test_a_box_head_is_trained_calibrated_and_judged(head_run, composed):
+    result, out = head_run
+    assert result.returncode == 0, result.stderr
+    model = bundle.load(out / "model")
+    assert model.has_boxes
+    assert {Label("Lute", 3394), Label("Harp", 3285)} <= set(model.labels)
+    figures = json.loads((out / "metrics.json").read_text())
+    assert {"any_instrument_ap50", "ap50", "ece", "ece_before_calibration"} <= set(figures)
+    assert (out / "box_head" / "curves.png").stat().st_size > 1000
+    assert not list((out / "box_head").glob("seen-*"))  # the maps are gone
+
+    sources = {
+        source
+        for image in json.loads((composed / "annotations.json").read_text())["images"]
+        if image["split"] == "training"
+        for source in image["sources"]
+    }
+    assert sources <= set(model.configuration.training_pictures)
+    losses = [float(line.split(",")[1]) for line in (out / "box_head" / "log.csv").read_text().splitlines()[1:]]
+    assert losses[-1] < losses[0]
+
+
+def test_the_model_is_one_that_evaluate_takes(head_run, composed, tmp_path):
+    result = run("evaluate", "--model", head_run[1] / "model", "--data", composed, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "are among those that the model learnt from" in result.stderr
+    assert json.loads((tmp_path / "metrics.json").read_text())["any_instrument_ap10"]["value"] >= 0
+
+
+def test_a_killed_training_goes_on_to_the_same_weights(head_run, composed, tmp_path):
+    process = start(*arguments(composed, tmp_path / "killed"))
+    with process:
+        while not (tmp_path / "killed" / "box_head" / "log.csv").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.kill()
+    assert not (tmp_path / "killed" / "model").exists()
+    again = run(*arguments(composed, tmp_path / "killed"))
+    assert again.returncode == 0, again.stderr
+    weights = [out / "model" / bundle.WEIGHTS for out in (head_run[1], tmp_path / "killed")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_all_layers_learn_in_mode_full(composed, head_run, tmp_path):
+    result = run(*arguments(composed, tmp_path / "run", "--mode", "full", "--epochs", "1"))
+    assert result.returncode == 0, result.stderr
+    full, head = (bundle.load(out / "model").network for out in (tmp_path / "run", head_run[1]))
+    names = ("conv_stem", "head", "boxes_middle")
+    for name in names:
+        assert not np.array_equal(full.get_layer(name).get_weights()[0], head.get_layer(name).get_weights()[0])
+    frozen = [network.get_layer("bn0").get_weights() for network in (full, head)]
+    for one, other in zip(*frozen, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_pictures_without_boxes_teach_nothing(composed, tmp_path):
+    content = json.loads((composed / "annotations.json").read_text())
+    content["annotations"] = []
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images").symlink_to(composed / "images")
+    (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
+    result = run(*arguments(tmp_path / "data", tmp_path / "run"))
+    assert (result.returncode, "No picture has a box" in result.stderr) == (2, True)
+
+
+def test_what_an_earlier_stage_was_tested_on_is_not_learnt_from(head_run, composed, tmp_path):
+    """The same pictures in other parts: what was test would be learnt from."""
+    content = json.loads((composed / "annotations.json").read_text())
+    other = {"training": "test", "test": "training", "development": "development"}
+    for image in content["images"]:
+        image["split"] = other[image["split"]]
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "images").symlink_to(composed / "images")
+    (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
+    result = run(*arguments(tmp_path / "data", tmp_path / "run", "--model", head_run[1] / "model"))
+    assert (result.returncode, "an earlier stage is tested on it" in result.stderr) == (2, True)

@@ -54,6 +54,17 @@ def _parser() -> argparse.ArgumentParser:
     compose.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
     compose.add_argument("--seed", type=int, default=7, help="give that of photographs (default: 7)")
 
+    inspect = commands.add_parser(
+        "inspect",
+        help="look at labelled pictures before learning from them",
+        description="Count labels, objects and boxes, find near-duplicates and pictures that cannot be read, and draw "
+        "examples with their boxes. Writes OUT/labels.csv, OUT/near_duplicates.csv and OUT/sheet.jpg.",
+    )
+    inspect.add_argument("--data", type=Path, action="append", required=True, help="folder; may be given repeatedly")
+    inspect.add_argument("--out", type=Path, required=True, help="folder for what is found")
+    inspect.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+    inspect.add_argument("--seed", type=int, default=7, help="of the choice of examples (default: 7)")
+
     evaluate = commands.add_parser(
         "evaluate",
         help="judge a model on labelled pictures it has not seen",
@@ -124,6 +135,10 @@ def _run(arguments: argparse.Namespace) -> int:
             arguments.format,
             arguments.seed,
         )
+    elif arguments.command == "inspect":
+        from training import inspect
+
+        inspect.run(arguments.data, arguments.format, arguments.out, arguments.seed)
     elif arguments.command == "evaluate":
         from training import evaluate
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from scipy import ndimage
 
 from annotator.errors import AnnotatorError, ExitCode
-from training import datasets, splits
+from training import datasets, plots, splits
 from training.datasets import Picture, labels_of
 from training.datasets.coco import ANNOTATIONS, IMAGES
 from training.datasets.pictures import open_rgb, picture_files
@@ -32,7 +32,6 @@ DISTRACTORS = 4  # in a picture at the most
 OVERLAP = 0.2  # of the smaller of two instruments that may be hidden by the other
 COVERED = (0.04, 0.9)  # share of a photograph that its instrument covers: with less or more the mask is doubtful
 BLENDS = ("hard", "soft", "wide", "bands")
-SHEET, THUMBNAIL = (4, 6), 320  # rows and columns of the page that shows the first composites; pixels of each
 PARTS = {"training": 0.8, "development": 0.1, "test": 0.1}  # of the composites
 
 
@@ -255,20 +254,6 @@ def _side(random: np.random.Generator) -> float:
     return float(np.exp(random.uniform(*np.log(INSTRUMENT_SIDES))))
 
 
-def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
-    """Composites side by side, small, with the boxes of their instruments drawn: to see at a glance what was made."""
-    rows, columns = SHEET
-    page = Image.new("RGB", (columns * THUMBNAIL, rows * THUMBNAIL), "white")
-    for number, (picture, boxes) in enumerate(shown):
-        small = Image.fromarray(picture)
-        draw = ImageDraw.Draw(small)
-        for box in boxes[boxes[:, 2] > 0].tolist():
-            draw.rectangle(box, outline="#ffb000", width=5)
-        small.thumbnail((THUMBNAIL - 4, THUMBNAIL - 4))
-        page.paste(small, (number % columns * THUMBNAIL, number // columns * THUMBNAIL))
-    return page
-
-
 def _object(picture: Picture) -> np.ndarray:
     """The pixels of a photograph that its only region covers, (h, w, 3) uint8."""
     image, box = open_rgb(picture.path), picture.regions[0].box
@@ -325,7 +310,7 @@ def run(
         )
         name = f"{number:05d}.jpg"
         Image.fromarray(picture).save(out / IMAGES / name, quality=int(random.integers(70, 96)))
-        if number < SHEET[0] * SHEET[1]:
+        if number < plots.SHEET_ROWS * plots.SHEET_COLUMNS:
             shown.append((picture, boxes))
         if (number + 1) % 100 == 0:
             print(f"{number + 1} of {len(which)} pictures composed", flush=True)
@@ -359,7 +344,7 @@ def run(
     categories = [{"id": number, "name": label.name, "mimo_id": label.mimo_id} for label, number in number_of.items()]
     content = {"images": images, "categories": categories, "annotations": annotations}
     (out / ANNOTATIONS).write_text(json.dumps(content, indent=1), encoding="utf-8")
-    sheet(shown).save(out / "sheet.jpg", quality=85)
+    plots.sheet(shown).save(out / "sheet.jpg", quality=85)
     print(
         f"{len(images)} pictures with {len(annotations)} instruments are in {out}; look at {out / 'sheet.jpg'}.",
         flush=True,

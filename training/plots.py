@@ -8,8 +8,29 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
 
 from training.calibration import BINS
+
+SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
+
+
+def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+    """Pictures side by side, small, with boxes drawn: to see at a glance what is there.
+
+    Args:
+        shown: at most `SHEET_ROWS` times `SHEET_COLUMNS` pictures, (h, w, 3) uint8, each with its (k, 4) boxes; empty
+            boxes are not drawn.
+    """
+    page = Image.new("RGB", (SHEET_COLUMNS * THUMBNAIL, SHEET_ROWS * THUMBNAIL), "white")
+    for number, (picture, boxes) in enumerate(shown):
+        small = Image.fromarray(picture)
+        small.thumbnail((THUMBNAIL - 4, THUMBNAIL - 4))
+        draw = ImageDraw.Draw(small)
+        for box in (boxes[boxes[:, 2] > boxes[:, 0]] * (small.width / picture.shape[1])).tolist():
+            draw.rectangle(box, outline="#ffb000", width=2)
+        page.paste(small, (number % SHEET_COLUMNS * THUMBNAIL, number // SHEET_COLUMNS * THUMBNAIL))
+    return page
 
 
 def curves(log: Path, out: Path) -> None:

@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command != "demo":
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    return exit_code(lambda: _run(arguments, rest))
+    return exit_code(lambda: _run(arguments, rest), arguments.data if arguments.command == "serve" else arguments.out)
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:

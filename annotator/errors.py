@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from enum import IntEnum, unique
+from pathlib import Path
 
 
 @unique
@@ -34,11 +35,12 @@ class AnnotatorError(Exception):
         self.code = code
 
 
-def exit_code(command: Callable[[], int], interrupted: str = "") -> int:
+def exit_code(command: Callable[[], int], place: Path, interrupted: str = "") -> int:
     """Run a command; tell a failure in one line on standard error.
 
     Args:
         command: returns its exit code.
+        place: where it writes, for failures to write, which do not say where.
         interrupted: what to say when a person stops it, nothing if empty.
 
     Returns:
@@ -50,7 +52,10 @@ def exit_code(command: Callable[[], int], interrupted: str = "") -> int:
         print(error, file=sys.stderr)
         return error.code
     except OSError as error:
-        print(f"{error.strerror}: {error.filename}. Choose another place or make room there.", file=sys.stderr)
+        print(
+            f"{error.strerror}: {error.filename or str(place)!r}. Choose another place or make room there.",
+            file=sys.stderr,
+        )
         return ExitCode.DISK
     except KeyboardInterrupt:
         if interrupted:

@@ -103,7 +103,9 @@ def main(argv: list[str]) -> int:
     """Run one command."""
     arguments = _parser().parse_args(argv)
     return exit_code(
-        lambda: _run(arguments), interrupted="Stopped. Started again with the same arguments, training goes on."
+        lambda: _run(arguments),
+        arguments.out,
+        interrupted="Stopped. Started again with the same arguments, training goes on.",
     )
 
 

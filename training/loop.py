@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from annotator.errors import AnnotatorError, ExitCode
-from training import devices
+from training import devices, runs
 
 STATE, LOG = "state.safetensors", "log.csv"
 
@@ -84,9 +84,7 @@ def _variables(model: keras.Model) -> Iterator[tuple[str, keras.Variable]]:
 def _save(model: keras.Model, path: Path, progress: dict[str, float], best_weights: list[np.ndarray]) -> None:
     values = {name: np.array(variable) for name, variable in _variables(model)}
     values |= {f"best/{number}": weight for number, weight in enumerate(best_weights)}
-    new = path.with_suffix(".new")
-    new.write_bytes(safetensors.numpy.save(values, metadata={"progress": json.dumps(progress)}))
-    new.replace(path)  # a kill leaves the old state or the new one, never half of one
+    runs.write_whole(path, safetensors.numpy.save(values, metadata={"progress": json.dumps(progress)}))
 
 
 def _restore(model: keras.Model, path: Path) -> tuple[int, float, int, list[np.ndarray]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -112,7 +113,9 @@ def _features(
             "training": transfer.features_of(network, training, views, seed),
             "development": transfer.features_of(network, development, 1, seed),
         }
-        np.savez(cache, **stored)
+        archive = io.BytesIO()
+        np.savez(archive, **stored)
+        runs.write_whole(cache, archive.getvalue())
     targets = np.array([sample.target for sample in training])
     held = np.array([sample.target for sample in development])
     return (np.concatenate(stored["training"]), np.tile(targets, views)), (stored["development"][0], held)

@@ -58,7 +58,14 @@ def claim(out: Path, settings: Settings) -> None:
             f"The folder {str(out)!r} holds a run with other settings (see {CONFIGURATION}). Name another folder.",
             ExitCode.USAGE,
         )
-    path.write_text(content, encoding="utf-8")
+    write_whole(path, content.encode())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a kill or a full disk leaves the old one or none, never half of one."""
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
 
 
 def read_sources(settings: Settings) -> tuple[list[list[Picture]], dict[Picture, Fingerprint]]:

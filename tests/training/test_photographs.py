@@ -100,6 +100,34 @@ def test_one_label_is_not_enough(photographs, tmp_path):
     assert (result.returncode, "at least two" in result.stderr) == (2, True)
 
 
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(photographs, tmp_path):
+    for bytes_left in (100, 20_000, 1_000_000):  # too few for its configuration, its features, its model
+        limit = (
+            "import resource, runpy, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_left}, {bytes_left})); "
+            "runpy.run_module('training', run_name='__main__')"
+        )
+        command = [
+            sys.executable,
+            "-c",
+            limit,
+            "photographs",
+            "--data",
+            str(photographs),
+            "--out",
+            str(tmp_path / "run"),
+        ]
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+        assert result.returncode == 8, result.stderr
+        assert "Traceback" not in result.stderr
+        last = result.stderr.splitlines()[-1]
+        assert "File too large" in last
+        assert str(tmp_path / "run") in last
+        assert "make room" in last
+    again = run("photographs", "--data", photographs, "--out", tmp_path / "run")
+    assert again.returncode == 0, again.stderr
+
+
 def full_run(photographs, out):
     return ["photographs", "--data", photographs, "--out", out, "--mode", "full", "--epochs", "3"]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from annotator.errors import ExitCode, exit_code
+from training.style import command as style_command
 
 FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
 FORMAT_HELP = "how the folder is laid out (default: coco where there is an annotations.json, else folder)"
@@ -76,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--data", type=Path, required=True, help="folder of the pictures")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for what is measured")
     evaluate.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
+
+    style_command.add(commands)
     return parser
 
 
@@ -145,6 +148,8 @@ def _run(arguments: argparse.Namespace) -> int:
         from training import evaluate
 
         evaluate.run(arguments.model, arguments.data, arguments.format, arguments.out)
+    elif arguments.command == "style":
+        style_command.run(arguments)
     return ExitCode.OK
 
 

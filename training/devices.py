@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import keras
+import numpy as np
+
+from annotator.errors import AnnotatorError, ExitCode
 
 
 def prepare(seed: int) -> None:
@@ -28,3 +33,37 @@ def distributed() -> contextlib.AbstractContextManager[object]:
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy().scope()
+
+
+def value_and_gradient(loss: Callable[[Any], Any]) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+    """A compiled function that gives a loss and its gradient.
+
+    Args:
+        loss: from a tensor to a scalar, written with `keras.ops`.
+
+    Returns:
+        From an array float32 to the loss and the gradient, of the array's shape.
+
+    Raises:
+        AnnotatorError: (USAGE) Keras does not run on TensorFlow: `keras.ops` has no gradients of its own.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise AnnotatorError(
+            f"Gradients are taken with TensorFlow, but Keras runs on {keras.backend.backend()}. Set "
+            "KERAS_BACKEND=tensorflow.",
+            ExitCode.USAGE,
+        )
+    import tensorflow as tf
+
+    @tf.function
+    def compiled(values: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            value = loss(values)
+        return value, tape.gradient(value, values)
+
+    def call(values: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = compiled(tf.constant(values, tf.float32))
+        return float(value), gradient.numpy()
+
+    return call

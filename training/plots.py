@@ -105,3 +105,41 @@ def precision_recall(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], out: Pa
         axes.plot(recall, precision, label=name)
     axes.legend()
     figure.savefig(out, dpi=120)
+
+
+def neighbour_distances(curve: np.ndarray, reach: float, neighbour: int, out: Path) -> None:
+    """The k-distance curve (Ester et al. 1996) and the reach that was read from it.
+
+    Args:
+        curve: (n,) distances, rising.
+        reach: where the curve is cut.
+        neighbour: k, which neighbour the distances are to.
+        out: PNG file.
+    """
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="pictures, by this distance", ylabel=f"distance to neighbour {neighbour}")
+    axes.plot(np.arange(1, len(curve) + 1), curve, marker="." if len(curve) < 200 else "")
+    axes.axhline(reach, color="grey", linestyle=":", label=f"reach {reach:.4g}")
+    axes.legend()
+    figure.savefig(out, dpi=120)
+
+
+def style_map(places: np.ndarray, labels: np.ndarray, medoids: np.ndarray, out: Path) -> None:
+    """Pictures as points, near where their styles are alike, coloured by cluster; noise is grey.
+
+    Args:
+        places: (n, 2).
+        labels: (n,) clusters, -1 for noise.
+        medoids: (n,) bool, which stand for their cluster.
+        out: PNG file.
+    """
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.add_subplot(xticks=[], yticks=[])
+    own = labels >= 0
+    axes.scatter(*places[~own].T, s=12, color="lightgrey", label="no common style")
+    axes.scatter(*places[own].T, s=18, c=labels[own], cmap="turbo")
+    axes.scatter(*places[medoids].T, s=140, facecolors="none", edgecolors="black", label="medoid")
+    for place, label in zip(places[medoids], labels[medoids], strict=True):
+        axes.annotate(str(label), place, textcoords="offset points", xytext=(8, 6))
+    axes.legend(fontsize=8)
+    figure.savefig(out, dpi=120)

@@ -60,18 +60,33 @@ def start(backbone: str, weights: str, labels: Sequence[Label]) -> Model:
         lineage=("random weights",) if weights == "random" else ("ImageNet-1k",),
     )
     network = build_network(backbone, len(configuration.class_labels))
-    if weights != "random":
-        try:
-            BACKBONES[backbone].load_imagenet(network, None if weights == "imagenet" else Path(weights))
-        except Exception as error:  # h5py and keras raise many kinds
-            raise AnnotatorError(
-                f"The weights {weights!r} of {backbone} cannot be had: {str(error).splitlines()[0]}. Give --weights "
-                "the file of keras.applications without top, or random.",
-                ExitCode.BAD_MODEL,
-            ) from error
+    load_weights(network, backbone, weights)
     kernel, bias = (np.zeros(weight.shape, np.float32) for weight in network.get_layer("head").weights)
     network.get_layer("head").set_weights([kernel, bias])
     return Model(configuration, network, "")
+
+
+def load_weights(network: keras.Model, backbone: str, weights: str) -> None:
+    """Fill a network of `build_network`, but for its head.
+
+    Args:
+        network: as built; unchanged for "random".
+        backbone: its key of `BACKBONES`.
+        weights: "imagenet", "random", or the path of a weights file of keras.applications (without top).
+
+    Raises:
+        AnnotatorError: (BAD_MODEL) the weights cannot be had or do not fit.
+    """
+    if weights == "random":
+        return
+    try:
+        BACKBONES[backbone].load_imagenet(network, None if weights == "imagenet" else Path(weights))
+    except Exception as error:  # h5py and keras raise many kinds
+        raise AnnotatorError(
+            f"The weights {weights!r} of {backbone} cannot be had: {str(error).splitlines()[0]}. Give --weights "
+            "the file of keras.applications without top, or random.",
+            ExitCode.BAD_MODEL,
+        ) from error
 
 
 def extended(model: Model, labels: Sequence[Label], *, boxes: bool = False) -> Model:

@@ -136,9 +136,9 @@ def style_map(places: np.ndarray, labels: np.ndarray, medoids: np.ndarray, out: 
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.add_subplot(xticks=[], yticks=[])
     own = labels >= 0
-    axes.scatter(*places[~own].T, s=12, color="lightgrey", label="no common style")
-    axes.scatter(*places[own].T, s=18, c=labels[own], cmap="turbo")
-    axes.scatter(*places[medoids].T, s=140, facecolors="none", edgecolors="black", label="medoid")
+    axes.scatter(places[~own, 0], places[~own, 1], s=12, color="lightgrey", label="no common style")
+    axes.scatter(places[own, 0], places[own, 1], s=18, c=labels[own], cmap="turbo")
+    axes.scatter(places[medoids, 0], places[medoids, 1], s=140, facecolors="none", edgecolors="black", label="medoid")
     for place, label in zip(places[medoids], labels[medoids], strict=True):
         axes.annotate(str(label), place, textcoords="offset points", xytext=(8, 6))
     axes.legend(fontsize=8)

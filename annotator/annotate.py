@@ -1,0 +1,164 @@
+"""Annotate images: choose them, load the model, match terms; then fetch, detect and upload, all three at once."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.outcome import Outcome, many
+from annotator.parameters import JobParameters
+from annotator.pipeline import overlapped
+from annotator.platform import geometry, jobs, terms
+from annotator.platform.annotations import NewAnnotation, upload
+from annotator.platform.connection import Connection
+from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
+from annotator.vocabulary import by_mimo_id
+
+if TYPE_CHECKING:
+    from annotator.detection import Detections
+    from annotator.models.bundle import Model
+
+log = logging.getLogger(__name__)
+
+SUMMARY = "summary.json"
+SUMMARY_KEY = "summary"
+ALTERNATIVES = 5  # other names that an annotation mentions: more than a person reads
+FETCHERS = 2  # requests for pixels at the same time
+
+
+def annotate(
+    connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
+) -> str:
+    """Find the instruments in the images that were chosen, and store them in the job's layer.
+
+    Args:
+        connection: with the job's keys.
+        job: whose layer.
+        parameters: what was asked for.
+        outcome: filled image by image, so that it is right whenever this ends.
+        folder: for temporary files.
+
+    Returns:
+        How it went, for the job's page.
+
+    Raises:
+        AnnotatorError: it cannot go on, or no image could be read.
+    """
+    job.report(0, "Choosing images.", at_once=True)
+    images = choose_images(connection, parameters.cytomine_id_project, parameters.cytomine_id_images)
+
+    job.report(1, "Loading the model.", at_once=True)
+    with outcome.timed("model"):
+        model = _load_model(connection, parameters, folder)
+    asked = parameters.threshold
+    threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
+    log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
+
+    known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
+    term_of = terms.find_terms(connection, parameters.cytomine_id_project, known, parameters.create_terms)
+
+    from annotator.detection import SCAN_SIDE, detect
+
+    # What a stage cannot do for one image travels on in the place of its result; the others go on.
+    def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
+        try:
+            with outcome.timed("fetch"):
+                return image, fetch_pixels(connection, image, SCAN_SIDE)
+        except AnnotatorError as error:
+            if error.code is not ExitCode.BAD_IMAGE:
+                raise
+            return image, error
+
+    def find(
+        fetched: tuple[ProjectImage, np.ndarray | AnnotatorError],
+    ) -> tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]:
+        image, pixels = fetched
+        if isinstance(pixels, AnnotatorError):
+            return image, pixels
+        with outcome.timed("detect"):
+            detections = detect(model, pixels, thresholds, parameters.max_detections)
+            height, width = pixels.shape[:2]
+            detections = detections.scaled(image.width / width, image.height / height)
+            return image, _as_annotations(model, detections, image, term_of)
+
+    def store(found: tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]) -> None:
+        image, new = found
+        if isinstance(new, AnnotatorError):
+            log.warning("%s", new)
+            outcome.failures[image.id] = str(new)
+        else:
+            with outcome.timed("upload"):
+                outcome.counts[image.id] = upload(connection, image, job.user, new)
+
+    start = time.monotonic()
+    with closing(overlapped(images, (fetch, FETCHERS), (find, 1), (store, 1))) as stored:
+        for done, _ in enumerate(stored, start=1):
+            left = (time.monotonic() - start) / done * (len(images) - done)
+            comment = f"{done} of {many(len(images), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
+            job.report(2 + 97 * done / len(images), f"{comment}, {_duration(left)} left.")
+
+    summary = folder / SUMMARY
+    summary.write_text(json.dumps(_summary(model, threshold, images, outcome), indent=1), encoding="utf-8")
+    job.upload(SUMMARY_KEY, summary)
+    if outcome.failures and not outcome.counts:
+        raise AnnotatorError(outcome.sentence(), ExitCode.BAD_IMAGE)
+    return outcome.sentence()
+
+
+def _duration(seconds: float) -> str:
+    return f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {round(seconds)} s"
+
+
+def _load_model(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
+    # Imported late: it takes seconds, and wrong keys or parameters are told at once.
+    from annotator.models import builtin, bundle
+
+    if parameters.cytomine_id_job is None:
+        return builtin.load()
+    return bundle.load(jobs.fetch_model(connection, parameters.cytomine_id_job, parameters.cytomine_id_project, folder))
+
+
+def _as_annotations(
+    model: Model, detections: Detections, image: ProjectImage, term_of: dict[int, int]
+) -> list[NewAnnotation]:
+    new = []
+    for outline, position, score, also in zip(
+        detections.outlines, detections.labels, detections.scores, detections.alternatives, strict=True
+    ):
+        label = model.labels[position]
+        location = geometry.to_location(outline, image.width, image.height)
+        if location is None:
+            continue
+        properties = {"score": f"{score:.4f}", "instrument": label.name, "model": f"{model.name} {model.version}"}
+        if label.mimo_id is not None:
+            properties["mimo_id"] = str(label.mimo_id)
+        if also:
+            properties["also"] = ", ".join(
+                f"{model.labels[other].name} {value:.4f}" for other, value in list(also.items())[:ALTERNATIVES]
+            )
+        term = term_of.get(label.mimo_id or -1)
+        new.append(NewAnnotation(location, (term,) if term else (), properties))
+    return new
+
+
+def _summary(model: Model, threshold: float, images: Sequence[ProjectImage], outcome: Outcome) -> dict[str, object]:
+    return {
+        "model": {"name": model.name, "version": model.version},
+        "labels": [{"name": label.name, "mimo_id": label.mimo_id} for label in model.labels],
+        "default_threshold": model.threshold,
+        "threshold": threshold,
+        "seconds": {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()},
+        "images": [
+            {"id": image.id, "name": image.name, "annotations": outcome.counts.get(image.id, 0)}
+            | ({"error": outcome.failures[image.id]} if image.id in outcome.failures else {})
+            for image in images
+        ],
+    }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from annotator import model_in_use
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import Outcome, many
 from annotator.parameters import JobParameters
@@ -24,7 +25,7 @@ from annotator.vocabulary import by_mimo_id
 
 if TYPE_CHECKING:
     from annotator.detection import Detections
-    from annotator.models.bundle import Model
+    from annotator.models.bundle import Label, Model
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +58,20 @@ def annotate(
 
     job.report(1, "Loading the model.", at_once=True)
     with outcome.timed("model"):
-        model = _load_model(connection, parameters, folder)
+        model = model_in_use.load(connection, parameters, folder)
     asked = parameters.threshold
     threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
 
     known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
-    term_of = terms.find_terms(connection, parameters.cytomine_id_project, known, parameters.create_terms)
+    term_of_instrument = terms.find_terms(connection, parameters.cytomine_id_project, known, parameters.create_terms)
+    own = [label.name for label in model.labels if label.mimo_id is None]
+    term_of_name = terms.terms_named(connection, parameters.cytomine_id_project, own) if own else {}
+    term_of = {
+        label: term
+        for label in model.labels
+        if (term := term_of_instrument.get(label.mimo_id or -1) or term_of_name.get(label.name))
+    }
 
     from annotator.detection import SCAN_SIDE, detect
 
@@ -117,17 +125,8 @@ def _duration(seconds: float) -> str:
     return f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {round(seconds)} s"
 
 
-def _load_model(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
-    # Imported late: it takes seconds, and wrong keys or parameters are told at once.
-    from annotator.models import builtin, bundle
-
-    if parameters.cytomine_id_job is None:
-        return builtin.load()
-    return bundle.load(jobs.fetch_model(connection, parameters.cytomine_id_job, parameters.cytomine_id_project, folder))
-
-
 def _as_annotations(
-    model: Model, detections: Detections, image: ProjectImage, term_of: dict[int, int]
+    model: Model, detections: Detections, image: ProjectImage, term_of: dict[Label, int]
 ) -> list[NewAnnotation]:
     new = []
     for outline, position, score, also in zip(
@@ -144,7 +143,7 @@ def _as_annotations(
             properties["also"] = ", ".join(
                 f"{model.labels[other].name} {value:.4f}" for other, value in list(also.items())[:ALTERNATIVES]
             )
-        term = term_of.get(label.mimo_id or -1)
+        term = term_of.get(label)
         new.append(NewAnnotation(location, (term,) if term else (), properties))
     return new
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from annotator.annotate import annotate
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.learn import learn, promote
 from annotator.outcome import Outcome
-from annotator.parameters import parse, parse_access
+from annotator.parameters import JobParameters, parse, parse_access
 from annotator.platform import jobs
 from annotator.platform.connection import Connection
 
@@ -39,7 +40,7 @@ def run(argv: Sequence[str]) -> ExitCode:
             )
             job = job or jobs.RunningJob.created(connection, parameters, software)
         with tempfile.TemporaryDirectory(prefix="instruments-") as folder:
-            comment = annotate(connection, job, parameters, outcome, Path(folder))
+            comment = _carry_out(connection, job, parameters, outcome, Path(folder))
         log.info("%s", comment)
         job.succeed(comment)
         return ExitCode.OK
@@ -58,6 +59,21 @@ def run(argv: Sequence[str]) -> ExitCode:
         log.exception("Unexpected failure")
         message = f"Unexpected failure: {type(error).__name__}: {error}. The log has the details."
         return _fail(job, outcome, message, ExitCode.INTERNAL)
+
+
+def _carry_out(
+    connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
+) -> str:
+    """What the mode asks for; returns how it went."""
+    if parameters.mode == "promote":
+        return promote(connection, job, parameters, folder)
+    if parameters.mode == "annotate":
+        return annotate(connection, job, parameters, outcome, folder)
+    learnt = learn(connection, job, parameters, outcome, folder)
+    if parameters.mode == "train":
+        return learnt
+    log.info("%s", learnt)
+    return f"{annotate(connection, job, parameters, outcome, folder)} {learnt}"
 
 
 def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: ExitCode) -> ExitCode:

@@ -17,11 +17,24 @@ from annotator.errors import AnnotatorError, ExitCode
 
 NAME = "Detect-Musical-Instruments"
 IMAGE = "musicalinstruments/s_detect-musical-instruments"
+BACKBONES = ("efficientnet-lite0", "resnet50", "vgg16", "vgg19")  # a test keeps them those of annotator.models
+MODES = ("annotate", "train", "train_and_annotate", "promote")
+WHOLE_NUMBERS = ("max_detections", "cytomine_reviewed", "max_training_images")
 DESCRIPTION = "Finds musical instruments in artworks and labels them with the project's terms."
 IMAGES_URI = {
     "uri": "/api/project/$currentProject$/imageinstance.json",
     "uri-print-attribute": "instanceFilename",
     "uri-sort-attribute": "instanceFilename",
+}
+TERMS_URI = {
+    "uri": "/api/project/$currentProject$/term.json",
+    "uri-print-attribute": "name",
+    "uri-sort-attribute": "name",
+}
+USERS_URI = {
+    "uri": "/api/project/$currentProject$/user.json",
+    "uri-print-attribute": "username",
+    "uri-sort-attribute": "username",
 }
 JOBS_URI = {
     "uri": "/api/job.json?project=$currentProject$",
@@ -60,11 +73,25 @@ class JobParameters:
     cytomine_private_key: str = _filled_by_server("String", "Private key", "Private key that belongs to it.")
     cytomine_id_project: int = _filled_by_server("Number", "Project", "Id of the project.")
     cytomine_id_software: int = _filled_by_server("Number", "Software", "Id of this app on the server.")
+    mode: str = _parameter(
+        "String",
+        "Mode",
+        "annotate, train (learn from what people validated and drew), train_and_annotate, or promote (use the training "
+        "job's model from now on).",
+        "annotate",
+    )
     cytomine_id_images: tuple[int, ...] = _parameter(
-        "ListDomain", "Images", "Images to annotate. Empty: all images of the project.", (), **IMAGES_URI
+        "ListDomain",
+        "Images",
+        "Images to annotate or to learn from. Empty: all images of the project.",
+        (),
+        **IMAGES_URI,
     )
     cytomine_id_job: int | None = _parameter(
-        "Domain", "Training job", "Job whose model is used. Empty: the built-in model.", **JOBS_URI
+        "Domain",
+        "Training job",
+        "Job whose model is used, or started from. Empty: the newest promoted one, else the built-in model.",
+        **JOBS_URI,
     )
     threshold: float | None = _parameter(
         "Number", "Threshold", "Least score of a detection, 0 to 1. Empty: the model's own threshold."
@@ -72,6 +99,23 @@ class JobParameters:
     max_detections: int = _parameter("Number", "Most detections", "Most detections in one image, best first.", 100)
     create_terms: bool = _parameter(
         "Boolean", "Create terms", "Add terms that the ontology lacks. Off: only existing terms are used.", False
+    )
+    cytomine_id_terms: tuple[int, ...] = _parameter(
+        "ListDomain", "Terms", "Training: terms to learn. Empty: all that are instruments.", (), **TERMS_URI
+    )
+    cytomine_id_users: tuple[int, ...] = _parameter(
+        "ListDomain", "Users", "Training: whose unvalidated annotations count. Empty: everybody's.", (), **USERS_URI
+    )
+    cytomine_reviewed: int = _parameter(
+        "Number", "Validated annotations", "Training: 0 leaves them out, 1 takes them too, 2 takes only them.", 1
+    )
+    backbone: str | None = _parameter(
+        "String",
+        "Backbone",
+        "Training: network to start anew from, efficientnet-lite0, resnet50, vgg16 or vgg19. Empty: the model in use.",
+    )
+    max_training_images: int = _parameter(
+        "Number", "Most training images", "Training: images to learn from at the most, those that teach most.", 500
     )
     gres: str | None = _parameter("String", "GPU", "Slurm: a GPU, for example gpu:1.", **{"server-parameter": True})
     mem: str | None = _parameter("String", "Memory", "Slurm: memory, for example 8G.", **{"server-parameter": True})
@@ -146,7 +190,7 @@ def _typed(name: str, kind: str, text: str) -> Any:
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if kind == "ListDomain":
             return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
-        if kind == "Domain" or name.startswith("cytomine_id") or name == "max_detections":
+        if kind == "Domain" or name.startswith("cytomine_id") or name in WHOLE_NUMBERS:
             return int(text)
         if kind == "Number":
             return float(text)
@@ -204,6 +248,11 @@ def parse(argv: Sequence[str]) -> JobParameters:
     parameters = JobParameters(**{name: _typed(name, kinds[name], text) for name, text in texts.items()})
     if parameters.threshold is not None and not 0 <= parameters.threshold <= 1:
         raise AnnotatorError(f"--threshold is {parameters.threshold:g}, it must lie between 0 and 1.", ExitCode.USAGE)
-    if parameters.max_detections < 1:
-        raise AnnotatorError(f"--max_detections is {parameters.max_detections}, it must be at least 1.", ExitCode.USAGE)
+    for name in ("max_detections", "max_training_images"):
+        if (value := getattr(parameters, name)) < 1:
+            raise AnnotatorError(f"--{name} is {value}, it must be at least 1.", ExitCode.USAGE)
+    for name, allowed in (("mode", MODES), ("cytomine_reviewed", (0, 1, 2)), ("backbone", (None, *BACKBONES))):
+        if (value := getattr(parameters, name)) not in allowed:
+            names = ", ".join(str(item) for item in allowed if item is not None)
+            raise AnnotatorError(f"--{name} is {value!r}, it must be one of {names}.", ExitCode.USAGE)
     return parameters

@@ -16,7 +16,6 @@ from annotator.models.bundle import Model
 from training import calibration, detector, devices, evaluate, loop, metrics, plots, runs, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
-from training.metrics import Truth
 from training.runs import Settings
 
 BOX_HEAD = "box_head"  # folder of the box head's own training, before that of all layers
@@ -90,21 +89,13 @@ def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.
         found = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
         kept = scanner.best_of_each(found)
         boxes = found.boxes[kept] * (width / image.shape[1])
-        right, counted = metrics.match(boxes, found.scores[kept], truth_of(picture), RIGHT)
+        right, counted = metrics.match(boxes, found.scores[kept], evaluate.truth_of(picture), RIGHT)
         kept = kept[counted]
         rows.append((witnesses[kept], found.scores[kept], found.labels[kept], right[counted]))
         if number % 50 == 0 or number == len(pictures):
             print(f"{number} of {len(pictures)} pictures scanned to calibrate by", flush=True)
     witnesses, scores, labels, right = (np.concatenate(values) for values in zip(*rows, strict=True))
     return witnesses, scores, labels, right
-
-
-def truth_of(picture: Picture) -> Truth:
-    """The boxes of a picture, of whatever label."""
-    return Truth(
-        np.array([region.box for region in picture.regions], float).reshape(-1, 4),
-        np.array([region.difficult for region in picture.regions], bool),
-    )
 
 
 def calibrated(model: Model, development: Sequence[Picture]) -> Model:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from training.head import negative_log_likelihood
 
 BINS = 15
+CERTAIN = (1e-6, 1 - 1e-6)  # scores beyond these are taken for these
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, class_labels: np.ndarray) -> float:
@@ -80,3 +81,30 @@ def threshold_for(scores: np.ndarray, right: np.ndarray, precision: float) -> fl
     last = np.append(scores[order][:-1] > scores[order][1:], True) if len(order) else np.zeros(0, bool)
     enough = np.flatnonzero(last & (share >= precision))
     return float(scores[order][enough[-1]]) if len(enough) else 1.0
+
+
+def best_f1_threshold(scores: np.ndarray, right: np.ndarray, wanted: int) -> float | None:
+    """The score from which detections have the best expected F1, the harmonic mean of precision and recall.
+
+    How likely a detection is right is first read from its score by a logistic regression (Platt 1999): with the few
+    detections that a small project has, the threshold of the best F1 itself would hang on one of them.
+
+    Args:
+        scores: (n,) in [0, 1].
+        right: (n,) bool, at most one for each object.
+        wanted: how many objects there are.
+
+    Returns:
+        The threshold; None where no score speaks for or against a detection.
+    """
+    if not right.any() or right.all():
+        return None
+    odds = logit(np.clip(scores, *CERTAIN))
+    slope, constant = fit_box_score(odds[:, None], right)
+    if slope == 0:
+        return None
+    order = np.argsort(-scores, kind="stable")
+    likely = np.cumsum(expit(slope * odds[order] + constant))
+    f1 = 2 * likely / (np.arange(1, len(order) + 1) + wanted)
+    last = np.append(scores[order][:-1] > scores[order][1:], True)  # of equal scores all are shown or none
+    return float(scores[order][np.argmax(np.where(last, f1, -1.0))])

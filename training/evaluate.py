@@ -61,6 +61,14 @@ def detections_of(model: Model, path: Path) -> Detections:
     return detector.detect(model, image, LOWEST, MOST).scaled(width / image.shape[1], height / image.shape[0])
 
 
+def truth_of(picture: Picture) -> Truth:
+    """The boxes of a picture, of whatever label."""
+    return Truth(
+        np.array([region.box for region in picture.regions], float).reshape(-1, 4),
+        np.array([region.difficult for region in picture.regions], bool),
+    )
+
+
 def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dict[str, Figure]:
     position = {label: number for number, label in enumerate(model.labels)}
     targets = np.array([position.get(picture.regions[0].label, -1) for picture in pictures])

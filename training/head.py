@@ -44,12 +44,13 @@ def fit_head(
     kernel: np.ndarray,
     bias: np.ndarray,
     strength: float,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The linear head with the least weighted loss plus a penalty for leaving where it starts (L-BFGS).
 
-    The loss is `negative_log_likelihood`, weighted by `class_weights`; the penalty is strength / 2 times the squared
-    distance from the given kernel, so what the data do not speak of stays as it was: what the head knew about other
-    things is its prior. Classes of "no instrument" move only if some samples show none.
+    The loss is the weighted sum of `negative_log_likelihood`; the penalty is strength / 2 times the squared distance
+    from the given kernel, so what the data do not speak of stays as it was: what the head knew about other things is
+    its prior. Classes of "no instrument" do not move: samples that show none push the instruments away.
 
     Args:
         features: (n, channels) float32.
@@ -58,12 +59,12 @@ def fit_head(
         kernel: (channels, classes) where to start.
         bias: (classes,) where to start.
         strength: of the penalty, above 0.
+        weights: (n,) of the samples, they add up to 1.
 
     Returns:
         Kernel and bias, float32.
     """
-    free = class_labels >= 0 if (targets >= 0).all() else np.ones(len(class_labels), bool)
-    weights = class_weights(targets, int(class_labels.max()) + 1) / len(targets)
+    free = class_labels >= 0
     extended = np.concatenate([features, np.ones((len(features), 1), features.dtype)], axis=1)
     start = np.concatenate([kernel, bias[None]]).astype(np.float32)
     fixed = extended @ start[:, ~free]

@@ -226,9 +226,10 @@ def train_head(
     head = model.network.get_layer("head")
     kernel, bias = head.get_weights()
     class_labels = np.array(model.configuration.class_labels)
+    weights = class_weights(training[1], len(model.labels)) / len(training[1])
     best = np.inf
     for strength in STRENGTHS:
-        fitted = fit_head(*training, class_labels, kernel, bias, strength)
+        fitted = fit_head(*training, class_labels, kernel, bias, strength, weights)
         logits = development[0] @ fitted[0] + fitted[1]
         loss = float(negative_log_likelihood(logits, development[1], class_labels).mean())
         print(f"head: penalty {strength:g}, development loss {loss:.4f}", flush=True)

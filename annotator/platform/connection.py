@@ -206,17 +206,33 @@ class Connection:
         return content
 
     def upload_job_data(self, job: int, key: str, path: Path) -> None:
-        """Attach a file to a job, where people see and download it on the job's page."""
-        what, client = f"the file {path.name}", self._client
+        """Put a file on a job's page, where people see and download it."""
+        what = f"the file {path.name}"
         row = self.post("jobdata.json", {"job": job, "key": key, "filename": path.name}, what=what)["jobdata"]
+        self._upload(f"jobdata/{row['id']}/upload", {}, path, what)
 
+    def attach(self, class_name: str, number: int, path: Path) -> None:
+        """Attach a file to any object of the server, for other programs to fetch.
+
+        Args:
+            class_name: of the object, such as be.cytomine.processing.Job.
+            number: its id.
+            path: of the file; only its last part is sent as the name.
+        """
+        query = {"domainClassName": class_name, "domainIdent": number, "filename": path.name}
+        self._upload("attachedfile.json", query, path, f"the file {path.name}")
+
+    def _upload(self, path: str, query: Mapping[str, Any], file: Path, what: str) -> None:
         # Not the client's upload_file: it sends the path on this machine as the file's name, and leaves the file open.
+        client = self._client
+
         def send() -> requests.Response:
             return client._session.post(
-                f"{client._base_url()}jobdata/{row['id']}/upload",
+                f"{client._base_url()}{path}",
                 auth=CytomineAuth(client._public_key, client._private_key, client._base_url(), client._base_path),
                 headers=client._headers(),
-                files={"files[]": (path.name, path.read_bytes())},
+                params=query,
+                files={"files[]": (file.name, file.read_bytes())},
             )
 
         self._checked(self._send(send, what), what)

@@ -29,6 +29,7 @@ class ProjectImage:
         width: of the full resolution, in pixels.
         height: the same.
         preview: address of a small version, for servers without the thumb path.
+        looked_through: whether a person has ended the review of it: what is not validated there is no instrument.
     """
 
     id: int
@@ -36,6 +37,7 @@ class ProjectImage:
     width: int
     height: int
     preview: str | None
+    looked_through: bool = False
 
 
 def choose_images(connection: Connection, project: int, wanted: tuple[int, ...]) -> list[ProjectImage]:
@@ -63,7 +65,7 @@ def _project_image(item: Json) -> ProjectImage:
     # A file name may hold anything, line breaks too; ours stands in logs and comments of one line.
     name = printable(name)
     width, height = (int(item.get(side) or 0) for side in ("width", "height"))
-    return ProjectImage(item["id"], name, width, height, item.get("preview"))
+    return ProjectImage(item["id"], name, width, height, item.get("preview"), bool(item.get("reviewed")))
 
 
 def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> np.ndarray:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 RUNNING, SUCCESS, FAILED = 2, 3, 4
 COMMENT_LENGTH = 255
 MODEL_FILE = "model.zip"
+JOB = "be.cytomine.processing.Job"
 LARGEST_MODEL = 1 << 30
 SECONDS_BETWEEN_REPORTS = 1.0
 ATTEMPTS = 4  # at telling the server how the job ended
@@ -106,8 +107,12 @@ class RunningJob:
         self._connection.put(f"job/{self.id}.json", body, what=f"job {self.id}")
 
     def upload(self, key: str, path: Path) -> None:
-        """Attach a file to the job's page."""
+        """Put a file on the job's page, for people."""
         self._connection.upload_job_data(self.id, key, path)
+
+    def attach(self, path: Path) -> None:
+        """Attach a file to the job, for other jobs."""
+        self._connection.attach(JOB, self.id, path)
 
 
 def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:
@@ -134,9 +139,7 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
             f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
             ExitCode.BAD_MODEL,
         )
-    files = connection.items(
-        f"domain/be.cytomine.processing.Job/{number}/attachedfile.json", what=f"the files of job {number}"
-    )
+    files = connection.items(f"domain/{JOB}/{number}/attachedfile.json", what=f"the files of job {number}")
     # Some cores keep the path that the client sent as the file's name.
     models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
     if not models:

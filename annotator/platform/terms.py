@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform.connection import Connection, RequestFailed
@@ -37,13 +37,13 @@ def find_terms(connection: Connection, project: int, instruments: Sequence[Instr
         AnnotatorError: no instrument has a term, and none may be created.
     """
     ontology = connection.get(f"project/{project}.json", what=f"project {project}")["ontology"]
-    names = _term_names(connection, project)
+    names = term_names(connection, project)
     matches = match_terms(instruments, names)
     missing = [instrument for instrument in instruments if instrument.mimo_id not in matches]
     if create and missing:
         for instrument in missing:
             _create(connection, project, ontology, instrument)
-        matches = match_terms(instruments, _term_names(connection, project))
+        matches = match_terms(instruments, term_names(connection, project))
         log.info("Created %d terms.", len(missing))
     elif missing and matches:
         log.info("Without a term in the ontology: %s.", ", ".join(instrument.name for instrument in missing))
@@ -60,7 +60,14 @@ def find_terms(connection: Connection, project: int, instruments: Sequence[Instr
     return {number: match.term for number, match in matches.items()}
 
 
-def _term_names(connection: Connection, project: int) -> dict[int, str]:
+def terms_named(connection: Connection, project: int, names: Collection[str]) -> dict[str, int]:
+    """The project's terms of exactly these names, but for blanks around them: for terms that no vocabulary knows."""
+    found = {name.strip(): term for term, name in sorted(term_names(connection, project).items(), reverse=True)}
+    return {name: found[name] for name in names if name in found}
+
+
+def term_names(connection: Connection, project: int) -> dict[int, str]:
+    """The names of a project's terms by their id."""
     terms = connection.items(f"project/{project}/term.json", what=f"terms of project {project}")
     return {term["id"]: str(term["name"]) for term in terms}
 
@@ -73,5 +80,5 @@ def _create(connection: Connection, project: int, ontology: int, instrument: Ins
         connection.post("term.json", body, what=f"the new term {name}")
     except RequestFailed:
         # Another job may just have created it, or the answer got lost.
-        if name not in _term_names(connection, project).values():
+        if name not in term_names(connection, project).values():
             raise

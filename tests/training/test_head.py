@@ -20,7 +20,8 @@ def test_class_weights_are_sklearns(clouds):
 def test_head_is_weighted_logistic_regression_where_it_starts_from_nothing(clouds):
     features, targets = clouds
     strength = 0.01
-    kernel, bias = fit_head(features, targets, np.arange(3), np.zeros((5, 3)), np.zeros(3), strength)
+    weights = class_weights(targets, 3) / 100
+    kernel, bias = fit_head(features, targets, np.arange(3), np.zeros((5, 3)), np.zeros(3), strength, weights)
     # sklearn leaves its own intercept unpenalised: give it ours as a channel
     extended = np.concatenate([features, np.ones((100, 1))], axis=1)
     oracle = LogisticRegression(C=1 / (strength * 100), fit_intercept=False, class_weight="balanced", tol=1e-8)
@@ -28,14 +29,15 @@ def test_head_is_weighted_logistic_regression_where_it_starts_from_nothing(cloud
     np.testing.assert_allclose(np.concatenate([kernel, bias[None]]).T, oracle.coef_, atol=2e-3)
 
 
-def test_no_instrument_stays_as_it_was_without_samples_of_it(clouds, random):
+def test_no_instrument_stays_as_it_was_and_its_samples_push_the_instruments_away(clouds, random):
     kernel, bias = random.normal(size=(5, 5)).astype(np.float32), random.normal(size=5).astype(np.float32)
     class_labels = np.array([-1, 0, 1, 2, -1])
-    fitted_kernel, fitted_bias = fit_head(*clouds, class_labels, kernel, bias, 0.01)
+    features, targets = clouds[0], np.where(clouds[1] == 2, -1, clouds[1])
+    fitted_kernel, fitted_bias = fit_head(features, targets, class_labels, kernel, bias, 0.01, np.full(100, 0.01))
     np.testing.assert_array_equal(fitted_kernel[:, [0, 4]], kernel[:, [0, 4]])
     np.testing.assert_array_equal(fitted_bias[[0, 4]], bias[[0, 4]])
     before, after = (
-        negative_log_likelihood(clouds[0] @ k + b, clouds[1], class_labels).mean()
+        negative_log_likelihood(features @ k + b, targets, class_labels).mean()
         for k, b in ((kernel, bias), (fitted_kernel, fitted_bias))
     )
     assert after < before / 2

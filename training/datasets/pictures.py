@@ -27,11 +27,13 @@ class Region:
         label: what it is.
         box: x0, y0, x1, y1 in pixels of the file, top-left origin, half-open; None for the whole picture.
         difficult: it counts neither for nor against (hidden, a group, or of doubtful name).
+        weight: how much it counts against other regions, where people took more or less care.
     """
 
     label: Label
     box: Box | None = None
     difficult: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class Picture:
         regions: what people named; empty for a picture without instruments.
         part: "training", "development" or "test" where the data set says so, "" where it leaves that to us.
         sources: SHA-256 digits, as in `training.splits.Fingerprint`, of the pictures that it was composed of.
+        complete: whether the regions are all the instruments there are, so that all else shows none.
+        rejected: boxes that a person looked at and that show no instrument.
     """
 
     path: Path
@@ -51,6 +55,8 @@ class Picture:
     regions: tuple[Region, ...] = ()
     part: str = ""
     sources: tuple[str, ...] = ()
+    complete: bool = True
+    rejected: tuple[Box, ...] = ()
 
 
 def label_named(name: str, mimo_id: int | None = None) -> Label:

@@ -1,0 +1,344 @@
+"""Learn from what people said in a project: train on it, judge the new model against the one in use, keep the best."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from annotator import model_in_use
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.outcome import Outcome, many
+from annotator.parameters import JobParameters
+from annotator.pipeline import overlapped
+from annotator.platform import image_uses, jobs, promotion, terms
+from annotator.platform.connection import Connection
+from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
+from annotator.platform.judgements import Choice, Judgement, Verdict, check_term, fetch_judgements
+from annotator.report.training import Row, write_training_page
+from annotator.vocabulary import matching
+
+if TYPE_CHECKING:
+    from annotator.models.bundle import Label, Model
+    from training.champion import Comparison
+    from training.datasets import Picture
+
+log = logging.getLogger(__name__)
+
+# Who validates looks closer than who draws in passing, and who corrects looks closest (Cytomine's users, CYTO-486).
+WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0}
+LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
+LEAST_TEST = 4  # images with instruments that a test takes to say anything
+FETCHERS = 2  # requests for pixels at the same time
+QUALITY = 95  # of the JPEG files in which images wait to be learnt from
+REPORT, REPORT_KEY = "training_report.html", "training report"
+FIGURES = {
+    "average": "Named, mean of the three",
+    "named_ap10": "Named, overlap 0.1",
+    "named_ap30": "Named, overlap 0.3",
+    "named_ap50": "Named, overlap 0.5",
+    "any_ap10": "Any, overlap 0.1",
+    "any_ap30": "Any, overlap 0.3",
+    "any_ap50": "Any, overlap 0.5",
+}
+TITLES = {
+    "precision_recall.png": "How many are found, and how many boxes are right",
+    "confusion.png": "What was taken for what, at the model's threshold",
+    "wrong.png": "Surest mistakes: nothing there, or another instrument",
+    "missed.png": "Instruments that were not found",
+}
+
+
+def learn(
+    connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
+) -> str:
+    """Train a model on what people said, attach it to the job, and promote it if it is better than the one in use.
+
+    Args:
+        connection: with the job's keys.
+        job: that the model is attached to.
+        parameters: what was asked for.
+        outcome: its seconds are counted.
+        folder: for temporary files.
+
+    Returns:
+        How it went, for the job's page.
+
+    Raises:
+        AnnotatorError: there is nothing to learn from, or the server does not let us.
+    """
+    project = parameters.cytomine_id_project
+    job.report(0, "Reading what people said.", at_once=True)
+    with outcome.timed("read"):
+        images = choose_images(connection, project, parameters.cytomine_id_images)
+        names = terms.term_names(connection, project)
+        check_term(names, parameters.cytomine_id_terms)
+        choice = Choice(parameters.cytomine_id_terms, parameters.cytomine_id_users, parameters.cytomine_reviewed)
+        judgements, left_out = fetch_judgements(connection, project, images, names, choice)
+    for reason, count in left_out.items():
+        log.warning("Left out: %s %s.", many(count, "annotation"), reason)
+
+    job.report(2, "Loading the model in use.", at_once=True)
+    with outcome.timed("model"):
+        begun = model_in_use.load(connection, parameters, folder)
+    labels = _labels_of_terms(names, parameters.cytomine_id_terms)
+    learnt = _learnt_labels(judgements, labels, begun.labels)
+
+    by_image: dict[int, list[Judgement]] = {}
+    for judgement in judgements:
+        if judgement.verdict is Verdict.REJECTED or any(term in labels for term in judgement.terms):
+            by_image.setdefault(judgement.image, []).append(judgement)
+    useful = [image for image in images if image.id in by_image or image.looked_through]
+    useful = sorted(useful, key=lambda image: -_worth(by_image.get(image.id, ())))[: parameters.max_training_images]
+    with outcome.timed("fetch"):
+        pictures = _pictures(connection, job, useful, by_image, labels, learnt, folder)
+    uses = _uses(connection, useful, pictures)
+    training = [pictures[number] for number, use in uses.items() if use == image_uses.TRAINING]
+    test = [pictures[number] for number, use in uses.items() if use == image_uses.TEST]
+    if not any(region for picture in training for region in picture.regions if not region.difficult):
+        raise AnnotatorError(
+            f"None of the {many(len(training), 'image')} to learn from shows an instrument that somebody drew or "
+            "validated. Validate detections or draw instruments, give them terms, then launch again.",
+            ExitCode.NOT_FOUND,
+        )
+
+    job.report(40, f"Learning from {many(len(training), 'image')}; {len(test)} to judge by.", at_once=True)
+    from annotator.models import bundle
+    from training import feedback, transfer
+
+    with outcome.timed("train"):
+        if parameters.backbone is not None:
+            begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
+        model = feedback.learn(begun, training)
+        lineage = (*begun.configuration.lineage, f"project {project}, job {job.id}: {many(len(training), 'image')}")
+        name = f"{begun.configuration.backbone}, project {project}"
+        model = replace(model, configuration=replace(model.configuration, name=name, lineage=lineage))
+
+    job.report(75, "Judging the new model against the one in use.", at_once=True)
+    said = Counter(judgement.verdict.value for own in by_image.values() for judgement in own)
+    with outcome.timed("judge"):
+        verdict, comparison = _judge(connection, job, parameters, model, test, folder)
+    better = comparison is not None and comparison.better
+    verdict = f"{'Promoted' if better else 'Not promoted'}. {verdict}"
+    if comparison is not None:
+        metrics = {name: figure["value"] for name, figure in comparison.challenger.items()}
+        model = replace(model, configuration=replace(model.configuration, metrics=metrics))
+    bundle.save(model, folder / jobs.MODEL_FILE)
+    job.attach(folder / jobs.MODEL_FILE)
+    (folder / REPORT).write_text(_report(verdict, comparison, model, training, test, said, folder), encoding="utf-8")
+    job.upload(REPORT_KEY, folder / REPORT)
+    if better:
+        promotion.promote(connection, job.id, job.id)
+    counted = ", ".join(f"{count} {name}" for name, count in said.items())
+    return f"{verdict} Learnt from {many(len(training), 'image')}: {counted}."
+
+
+def promote(connection: Connection, job: jobs.RunningJob, parameters: JobParameters, folder: Path) -> str:
+    """From now on the project uses the model of the training job that was named, or the built-in one.
+
+    Returns:
+        What is used now, for the job's page.
+
+    Raises:
+        AnnotatorError: the training job cannot be used.
+    """
+    number = parameters.cytomine_id_job
+    model = model_in_use.load_job(connection, number, parameters.cytomine_id_project, folder)
+    promotion.promote(connection, job.id, number)
+    source = "the built-in model" if number is None else f"the model of training job {number}"
+    return f"From now on this project uses {source} ({model.name})."
+
+
+def _labels_of_terms(names: Mapping[int, str], chosen: Sequence[int]) -> dict[int, Label]:
+    """What each term means, by its id; of the terms that nobody named only those that are instruments."""
+    from training.datasets import label_named
+
+    labels = {term: label_named(name) for term, name in names.items() if term in chosen or matching(name)}
+    others = [name for term, name in names.items() if term not in labels and not chosen]
+    if others:
+        log.info("No instruments as far as we know: %s. To learn them, choose them as terms.", ", ".join(others[:10]))
+    return {term: label for term, label in labels.items() if not chosen or term in chosen}
+
+
+def _learnt_labels(judgements: Sequence[Judgement], labels: Mapping[int, Label], known: Sequence[Label]) -> set[Label]:
+    """The labels that there is enough of to learn from; the others are named in the log."""
+    counts = Counter(
+        label
+        for judgement in judgements
+        if judgement.verdict is not Verdict.REJECTED
+        for label in {labels[term] for term in judgement.terms if term in labels}
+    )
+    few = {label: count for label, count in counts.items() if count < LEAST_REGIONS and label not in known}
+    for label, count in few.items():
+        log.warning(
+            "%s is new to the model and has %s, %d are the least: not learnt yet.",
+            label.name, many(count, "annotation"), LEAST_REGIONS,
+        )  # fmt: skip
+    return set(counts) - set(few)
+
+
+def _worth(judgements: Sequence[Judgement]) -> float:
+    """How much there is to learn from an image, to choose by where there are too many."""
+    return sum(WEIGHTS.get(judgement.verdict, 0.5) for judgement in judgements)
+
+
+def _pictures(
+    connection: Connection,
+    job: jobs.RunningJob,
+    images: Sequence[ProjectImage],
+    by_image: Mapping[int, Sequence[Judgement]],
+    labels: Mapping[int, Label],
+    learnt: set[Label],
+    folder: Path,
+) -> dict[int, Picture]:
+    """The images as training takes them, kept in files of the size that is scanned; by id, without the unreadable."""
+    from annotator.detection import SCAN_SIDE
+
+    def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | None]:
+        try:
+            return image, fetch_pixels(connection, image, SCAN_SIDE)
+        except AnnotatorError as error:
+            if error.code is not ExitCode.BAD_IMAGE:
+                raise
+            log.warning("%s", error)
+            return image, None
+
+    def keep(fetched: tuple[ProjectImage, np.ndarray | None]) -> tuple[int, Picture | None]:
+        image, pixels = fetched
+        if pixels is None:
+            return image.id, None
+        path = folder / f"{image.id}.jpg"
+        Image.fromarray(pixels).save(path, quality=QUALITY, subsampling=0)
+        return image.id, as_picture(path, image, pixels.shape[1], by_image.get(image.id, ()), labels, learnt)
+
+    pictures = {}
+    with closing(overlapped(images, (fetch, FETCHERS), (keep, 1))) as kept:
+        for done, (number, picture) in enumerate(kept, start=1):
+            job.report(3 + 36 * done / len(images), f"{done} of {many(len(images), 'image')} fetched.")
+            if picture is not None:
+                pictures[number] = picture
+    return pictures
+
+
+def as_picture(
+    path: Path,
+    image: ProjectImage,
+    width: int,
+    judgements: Sequence[Judgement],
+    labels: Mapping[int, Label],
+    learnt: set[Label],
+) -> Picture:
+    """What people said about an image, as training takes it.
+
+    Args:
+        path: of the file that holds its pixels.
+        image: which.
+        width: of the file in pixels; what was said is scaled to it.
+        judgements: of this image.
+        labels: what terms mean, by id; a shape with terms of several meanings, or of none that is learnt, is difficult.
+        learnt: labels that are learnt.
+    """
+    from training.datasets import Picture, Region
+
+    scale = width / image.width
+    regions, rejected = [], []
+    for judgement in judgements:
+        x0, y0, x1, y1 = (scale * side for side in judgement.polygon.bounds)
+        if judgement.verdict is Verdict.REJECTED:
+            rejected.append((x0, y0, x1, y1))
+            continue
+        meant = sorted({labels[term] for term in judgement.terms if term in labels}, key=lambda label: label.name)
+        difficult = len(meant) > 1 or meant[0] not in learnt
+        regions.append(Region(meant[0], (x0, y0, x1, y1), difficult, WEIGHTS[judgement.verdict]))
+    return Picture(path, str(image.id), tuple(regions), complete=image.looked_through, rejected=tuple(rejected))
+
+
+def _uses(connection: Connection, images: Sequence[ProjectImage], pictures: Mapping[int, Picture]) -> dict[int, str]:
+    """What each image is for, decided for the new ones and written down on the server."""
+    from training import splits
+
+    numbers = sorted(pictures)
+    fingerprints = [splits.fingerprint(pictures[number]) for number in numbers]
+    pairs = splits.near_duplicates(fingerprints)
+    joined = splits.joined_groups([str(number) for number in numbers], pairs).tolist() if numbers else []
+    groups: dict[int, Hashable] = dict(zip(numbers, joined, strict=True))
+    counts = Counter(region.label.name for picture in pictures.values() for region in picture.regions)
+    kinds: dict[int, Hashable] = {
+        number: min((counts[region.label.name], region.label.name) for region in pictures[number].regions)
+        if pictures[number].regions
+        else ""
+        for number in numbers
+    }
+    complete = [number for number in numbers if pictures[number].complete]
+    image_of = {image.id: image for image in images if image.id in pictures}
+    before = image_uses.recorded(connection, image_of.values())
+    uses = image_uses.decide(groups, kinds, complete, before)
+    return {
+        number: before.get(number) or image_uses.record(connection, image_of[number], use)
+        for number, use in uses.items()
+    }
+
+
+def _judge(
+    connection: Connection,
+    job: jobs.RunningJob,
+    parameters: JobParameters,
+    model: Model,
+    test: Sequence[Picture],
+    folder: Path,
+) -> tuple[str, Comparison | None]:
+    """Compare a new model with the one in use: the verdict in a sentence; None where there is too little to judge."""
+    from training import champion
+
+    shown = sum(any(not region.difficult for region in picture.regions) for picture in test)
+    if shown < LEAST_TEST:
+        return (
+            f"Not judged: {many(shown, 'test image')} with instruments, {LEAST_TEST} are the least. End the review of "
+            "more images, then launch again.",
+            None,
+        )
+    project = parameters.cytomine_id_project
+    while True:
+        in_use = promotion.promoted_job(connection, project)
+        comparison = champion.compare(model_in_use.load_job(connection, in_use, project, folder), model, test)
+        # Another training may have ended meanwhile: then its model is the one to beat.
+        if promotion.promoted_job(connection, project) == in_use:
+            return champion.sentence(comparison, len(test)), comparison
+
+
+def _report(
+    verdict: str,
+    comparison: Comparison | None,
+    model: Model,
+    training: Sequence[Picture],
+    test: Sequence[Picture],
+    said: Mapping[str, int],
+    folder: Path,
+) -> str:
+    """The page about the training."""
+    from training import champion
+
+    regions = [region for picture in training for region in picture.regions if not region.difficult]
+    rows, files = [], []
+    if comparison is not None:
+        files = champion.illustrate(model, comparison.found, test, folder)
+        figures = (comparison.champion, comparison.challenger, comparison.difference)
+        for name, title in FIGURES.items():
+            rows.append(Row(title, *((own[name]["value"], own[name]["low"], own[name]["high"]) for own in figures)))
+    return write_training_page(
+        verdict,
+        model.name,
+        model.configuration.lineage,
+        Counter(region.label.name for region in regions),
+        said,
+        (len(training), len(test)),
+        rows,
+        {TITLES[name]: (folder / name).read_bytes() for name in files},
+    )

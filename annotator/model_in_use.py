@@ -1,0 +1,38 @@
+"""The model that a job works with: the one that was named, else the project's promoted one, else the built-in one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotator.parameters import JobParameters
+from annotator.platform import jobs, promotion
+from annotator.platform.connection import Connection
+
+if TYPE_CHECKING:
+    from annotator.models.bundle import Model
+
+
+def load(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
+    """The model that a job is asked to use.
+
+    Args:
+        connection: to the server.
+        parameters: of the job.
+        folder: for the downloaded file.
+
+    Raises:
+        AnnotatorError: the training job cannot be used, or its model not be had.
+    """
+    number = parameters.cytomine_id_job
+    if number is None:
+        number = promotion.promoted_job(connection, parameters.cytomine_id_project)
+    return load_job(connection, number, parameters.cytomine_id_project, folder)
+
+
+def load_job(connection: Connection, number: int | None, project: int, folder: Path) -> Model:
+    """The model of a training job, None for the built-in one; see `load`."""
+    # Imported late: it takes seconds, and wrong keys or parameters are told at once.
+    from annotator.models import builtin, bundle
+
+    return builtin.load() if number is None else bundle.load(jobs.fetch_model(connection, number, project, folder))

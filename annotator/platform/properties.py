@@ -1,0 +1,38 @@
+"""Keys and values that the server keeps beside any object: where a job leaves what other jobs read."""
+
+from __future__ import annotations
+
+from annotator.platform.connection import Connection, RequestFailed
+
+IMAGE = "be.cytomine.image.ImageInstance"
+
+
+def read(connection: Connection, class_name: str, number: int, what: str) -> dict[str, str]:
+    """The properties of an object.
+
+    Args:
+        connection: to the server.
+        class_name: of the object.
+        number: its id.
+        what: the object, for people.
+    """
+    rows = connection.items(f"domain/{class_name}/{number}/property.json", what=f"the properties of {what}")
+    return {str(row["key"]): str(row["value"]) for row in rows}
+
+
+def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> str:
+    """Write a property that is written once and never changed.
+
+    Returns:
+        The value that stands there now: another job may have been faster.
+    """
+    body = {"domainClassName": class_name, "domainIdent": number, "key": key, "value": value}
+    try:
+        connection.post(f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}")
+    except RequestFailed as error:
+        # Refused because it is there, or carried out although the answer was lost: reading tells.
+        there = read(connection, class_name, number, what).get(key)
+        if there is None:
+            raise error
+        return there
+    return value

@@ -1,0 +1,184 @@
+"""Is a new model better than the one it would replace? Judged on pictures that neither learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from annotator.detection import Detections
+from annotator.detection.boxes import intersection_over_union
+from annotator.models.bundle import Label, Model
+from training import evaluate, metrics, plots
+from training.datasets import Picture
+from training.datasets.pictures import open_rgb
+from training.metrics import Figure, Judged, Truth
+
+IOUS = (0.1, 0.3, 0.5)
+SAME_INSTRUMENT = 0.3  # intersection over union from which a detection shows an instrument, in the pictures of errors
+NOTHING, MISSED = "no instrument", "not found"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same pictures.
+
+    Attributes:
+        champion: figures of the old model: ``average`` decides, the mean of ``named_ap10``, ``named_ap30`` and
+            ``named_ap50``; ``any_ap10``, ``any_ap30``, ``any_ap50`` count instruments of whatever name.
+        challenger: the same of the new one.
+        difference: challenger less champion, for each figure, with the interval of a paired bootstrap over pictures.
+        found: what the new model found in each picture.
+    """
+
+    champion: dict[str, Figure]
+    challenger: dict[str, Figure]
+    difference: dict[str, Figure]
+    found: tuple[Detections, ...]
+
+    @property
+    def better(self) -> bool:
+        """Whether the interval of the difference that decides lies above nothing."""
+        return self.difference["average"]["low"] > 0
+
+
+def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> Comparison:
+    """Judge two models on pictures all of whose instruments are known (paired bootstrap, Efron & Tibshirani 1993).
+
+    Named average precision pools the detections of all labels: one is right if it overlaps an instrument of its own
+    name. A label that the champion lacks counts as missed: learning new names is what a new model is for.
+
+    Args:
+        champion: the model in use.
+        challenger: the new one.
+        pictures: that neither learnt from; those of one artwork must not be apart, for pictures are drawn one by one.
+    """
+    labels = sorted({region.label for picture in pictures for region in picture.regions}, key=lambda one: one.name)
+    drawn = metrics.draws(len(pictures))
+    values, found = [], []
+    for model in (champion, challenger):
+        found = [evaluate.detections_of(model, picture.path) for picture in pictures]
+        own = {}
+        for iou in IOUS:
+            own[f"named_ap{round(iou * 100)}"] = _precision(_named(model, found, pictures, labels, iou), drawn)
+            own[f"any_ap{round(iou * 100)}"] = _precision(_any(found, pictures, iou), drawn)
+        own["average"] = np.mean([own[f"named_ap{round(iou * 100)}"] for iou in IOUS], axis=0)
+        values.append(own)
+    old, new = values
+    return Comparison(
+        {name: metrics.figure(value) for name, value in old.items()},
+        {name: metrics.figure(value) for name, value in new.items()},
+        {name: metrics.figure(new[name] - old[name]) for name in new},
+        tuple(found),
+    )
+
+
+def _precision(judged: tuple[Judged, np.ndarray], drawn: np.ndarray) -> np.ndarray:
+    own, picture_of = judged
+    return own.average_precision(drawn[:, picture_of])
+
+
+def _any(found: Sequence[Detections], pictures: Sequence[Picture], iou: float) -> tuple[Judged, np.ndarray]:
+    boxes = [(one.boxes, one.scores) for one in found]
+    return metrics.judge(boxes, [evaluate.truth_of(picture) for picture in pictures], iou), np.arange(len(pictures))
+
+
+def _named(
+    model: Model, found: Sequence[Detections], pictures: Sequence[Picture], labels: Sequence[Label], iou: float
+) -> tuple[Judged, np.ndarray]:
+    """Each picture judged once a label, all in one; and which picture each of these is."""
+    known = [*labels, *(label for label in model.labels if label not in labels)]
+    boxes, truths = [], []
+    for one, picture in zip(found, pictures, strict=True):
+        for label in known:
+            here = np.array([model.labels[position] == label for position in one.labels], bool)
+            boxes.append((one.boxes[here], one.scores[here]))
+            truths.append(_truth_of(picture, label))
+    return metrics.judge(boxes, truths, iou), np.repeat(np.arange(len(pictures)), len(known))
+
+
+def _truth_of(picture: Picture, label: Label) -> Truth:
+    regions = [region for region in picture.regions if region.difficult or region.label == label]
+    return Truth(
+        np.array([region.box for region in regions], float).reshape(-1, 4),
+        np.array([region.difficult for region in regions], bool),
+    )
+
+
+def sentence(comparison: Comparison, pictures: int) -> str:
+    """The verdict in a line for people."""
+    old, new = (own["average"]["value"] for own in (comparison.champion, comparison.challenger))
+    gain = comparison.difference["average"]
+    verdict = "better" if comparison.better else "worse" if gain["high"] < 0 else "not shown to be better"
+    return (
+        f"The new model is {verdict} on {pictures} test images: average precision {new:.2f} against {old:.2f} "
+        f"(difference {gain['value']:+.2f}, 95 % interval {gain['low']:+.2f} to {gain['high']:+.2f})."
+    )
+
+
+def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Picture], out: Path) -> list[str]:
+    """Write what a person looks at to see where a model fails.
+
+    Args:
+        model: whose detections.
+        found: for each picture.
+        pictures: with all their instruments.
+        out: folder, which gets ``confusion.png``, ``precision_recall.png``, ``wrong.png`` (the surest detections where
+            there is nothing, or another instrument) and ``missed.png`` (instruments not found).
+
+    Returns:
+        The names of the files that there was something to show in.
+    """
+    shown = [one[one.scores >= model.thresholds[one.labels]] for one in found]
+    pairs: list[tuple[str, str]] = []
+    wrong: list[tuple[float, Path, np.ndarray]] = []
+    missed: list[tuple[Path, np.ndarray]] = []
+    for one, picture in zip(shown, pictures, strict=True):
+        truth = evaluate.truth_of(picture)
+        right, counted = metrics.match(one.boxes, one.scores, truth, SAME_INSTRUMENT)
+        overlaps = intersection_over_union(one.boxes[:, None], truth.boxes) if len(truth.boxes) else None
+        taken = {}
+        for i in np.flatnonzero(counted):
+            name = model.labels[one.labels[i]].name
+            if right[i] and overlaps is not None:
+                taken[int(overlaps[i].argmax())] = name
+                is_name = picture.regions[int(overlaps[i].argmax())].label.name
+            else:
+                is_name = NOTHING
+                pairs.append((NOTHING, name))
+            if is_name != name:
+                wrong.append((float(one.scores[i]), picture.path, one.boxes[i]))
+        for number, region in enumerate(picture.regions):
+            if not region.difficult:
+                pairs.append((region.label.name, taken.get(number, MISSED)))
+                if number not in taken:
+                    missed.append((picture.path, truth.boxes[number]))
+    written = ["precision_recall.png"]
+    plots.precision_recall(_lines(found, pictures), out / "precision_recall.png")
+    if pairs:
+        names = sorted({name for pair in pairs for name in pair})
+        place = {name: number for number, name in enumerate(names)}
+        taken_for = np.eye(len(names))[[place[name] for _, name in pairs]]
+        plots.confusion(taken_for, np.array([place[name] for name, _ in pairs]), names, out / "confusion.png")
+        written.append("confusion.png")
+    most = plots.SHEET_ROWS * plots.SHEET_COLUMNS
+    surest = [(path, box) for _, path, box in sorted(wrong, key=lambda item: -item[0])]
+    for name, errors in (("wrong.png", surest), ("missed.png", missed)):
+        if errors:
+            plots.sheet([(open_rgb(path), box[None]) for path, box in errors[:most]]).save(out / name)
+            written.append(name)
+    return written
+
+
+def _lines(found: Sequence[Detections], pictures: Sequence[Picture]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    lines = {}
+    for iou in IOUS:
+        judged, _ = _any(found, pictures, iou)
+        right = np.cumsum(judged.right)
+        lines[f"overlap {iou:g} or more"] = (
+            right / max(1, int(judged.wanted.sum())),
+            right / (1 + np.arange(len(right))),
+        )
+    return lines

@@ -1,0 +1,301 @@
+"""Teach the label head what people said about pictures: minutes on a CPU, and the backbone stays as it is.
+
+The head is linear, so what it says about a window is what it says about the mean of the window's features: windows are
+learnt from exactly as the scan scores them. A region that people named gives the windows that fit it. A picture that
+they looked through gives windows away from all its instruments, of which those count that the model takes for
+instruments (hard negatives, Felzenszwalb et al. 2010, section 4.4); a rejected detection gives the windows where it
+was. The head stays near what it was where the pictures say nothing, so instruments without new examples keep what was
+learnt about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import keras
+import numpy as np
+
+from annotator.detection import detector, windows
+from annotator.detection.boxes import area, intersection, intersection_over_union
+from annotator.detection.suppression import suppress
+from annotator.models.backbones import STRIDE
+from annotator.models.bundle import Label, Model
+from annotator.prefetch import prefetched
+from training import calibration, evaluate, metrics, transfer
+from training.datasets import Picture, labels_of
+from training.datasets.pictures import read_shrunk
+from training.head import fit_head, negative_log_likelihood
+
+FITTING = 0.5  # intersection over union from which a window shows a region
+MOST_FITTING = 12  # windows of a region, those that fit best
+AWAY = 0.1  # share of the smaller of a window and a region that may be shared, if the window shows nothing
+HARD, EASY = 24, 8  # windows that show nothing, of each picture: those most like instruments, and any
+HARDEST = 400  # of which the hard ones are chosen
+APART = 0.3  # intersection over union that hard windows of a picture may have with each other
+NOTHING = 0.5  # share of the loss that windows without an instrument have
+STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3)  # of the penalty on the head, the best on pictures left out is taken
+FOLDS = 3  # of the pictures: each in turn is left out, to choose the penalty and the threshold by
+REJECTED = 2.0  # weight of a rejected detection against a window that nobody said anything about
+RIGHT = 0.3  # intersection over union from which a detection is right, where the threshold is chosen
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Windows that the label head learns from.
+
+    Attributes:
+        features: (n, channels) float32, the mean of the feature map over each window.
+        targets: (n,) positions of labels, -1 for "no instrument".
+        weights: (n,) how much each counts against others of its label; those of one region add up to the region's.
+        pictures: (n,) the position of each one's picture.
+    """
+
+    features: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    pictures: np.ndarray
+
+    def __getitem__(self, index: np.ndarray) -> Examples:
+        return Examples(*(getattr(self, one.name)[index] for one in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Examples]) -> Examples:
+        """All examples of several."""
+        return cls(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the backbone sees in one picture.
+
+    Attributes:
+        levels: of the pyramid, largest first, with features (rows, columns, channels) in place of logits.
+        width: of the file in pixels.
+        height: the same.
+    """
+
+    levels: list[windows.Level]
+    width: int
+    height: int
+
+    def said(self, kernel: np.ndarray, bias: np.ndarray) -> list[windows.Level]:
+        """The levels with the logits that a head gives."""
+        return [replace(level, logits=level.logits @ kernel + bias) for level in self.levels]
+
+
+def look(model: Model, pictures: Sequence[Picture]) -> Iterator[Seen]:
+    """What a model's backbone sees in each picture; one picture is held at a time."""
+    trunk = keras.Model(model.network.input, model.network.get_layer("head").input)
+
+    def read() -> Iterator[tuple[list[tuple[np.ndarray, int, int]], int, int]]:
+        for picture in pictures:
+            image, width, height = read_shrunk(picture.path)
+            yield list(detector.level_pictures(model, image)), width, height
+
+    for number, (levels, width, height) in enumerate(prefetched(read()), start=1):
+        seen = [(trunk.predict_on_batch(pixels[None])[0], *size) for pixels, *size in levels]
+        yield Seen([windows.Level(*level) for level in seen], width, height)
+        if number % 10 == 0 or number == len(pictures):
+            print(f"{number} of {len(pictures)} pictures looked at", flush=True)
+
+
+def examples_of(
+    seen: Seen,
+    picture: Picture,
+    number: int,
+    position_of: dict[Label, int],
+    head: tuple[np.ndarray, np.ndarray],
+    class_labels: np.ndarray,
+) -> Examples:
+    """The windows of one picture that there is something to learn from.
+
+    Args:
+        seen: the picture.
+        picture: what people said about it.
+        number: of the picture, which also decides the easy windows.
+        position_of: the position of each label.
+        head: kernel and bias by which hard windows are found.
+        class_labels: (classes,) the label of each class.
+    """
+    of_level = [windows.window_cells(*level.logits.shape[:2]) for level in seen.levels]
+    every = np.concatenate([np.insert(cells, 0, number, axis=1) for number, cells in enumerate(of_level)])
+    boxes = _in_pixels(seen, every)
+    regions = np.array([region.box for region in picture.regions], float).reshape(-1, 4)
+
+    chosen, targets, weights = [np.zeros((0, 5), int)], [], []
+    for region, box in zip(picture.regions, regions, strict=True):
+        if not region.difficult:
+            fitting = _fitting(boxes, box)
+            chosen.append(every[fitting])
+            targets += [position_of[region.label]] * len(fitting)
+            weights += [region.weight / len(fitting)] * len(fitting)
+    for box in np.array(picture.rejected, float).reshape(-1, 4):
+        fitting = _fitting(boxes, box)
+        fitting = fitting[~_touches(boxes[fitting], regions)]
+        chosen.append(every[fitting])
+        targets += [-1] * len(fitting)
+        weights += [REJECTED / max(1, len(fitting))] * len(fitting)
+    if picture.complete:
+        hard = _hard_windows(seen, regions, head, class_labels)
+        alone = np.flatnonzero(~_touches(boxes, regions))
+        easy = np.random.default_rng(number).choice(alone, min(EASY, len(alone)), replace=False)
+        chosen += [hard, every[easy]]
+        targets += [-1] * (len(hard) + len(easy))
+        weights += [1.0] * (len(hard) + len(easy))
+    picked = np.concatenate(chosen)
+    features = np.empty((len(picked), seen.levels[0].logits.shape[-1]), np.float32)
+    for i, level in enumerate(seen.levels):
+        here = picked[:, 0] == i
+        if here.any():
+            features[here] = windows.window_means(windows.integral_image(level.logits), picked[here, 1:])
+    return Examples(features, np.array(targets, int), np.array(weights), np.full(len(picked), number))
+
+
+def _in_pixels(seen: Seen, picked: np.ndarray) -> np.ndarray:
+    """(n, 4) boxes in pixels of the file, of windows (n, 5): position of the level, then x0, y0, x1, y1 in cells."""
+    sides = np.array([(level.width, level.height) * 2 for level in seen.levels])[picked[:, 0]]
+    return np.minimum(picked[:, 1:] * STRIDE / sides, 1.0) * ([seen.width, seen.height] * 2)
+
+
+def _hard_windows(
+    seen: Seen, regions: np.ndarray, head: tuple[np.ndarray, np.ndarray], class_labels: np.ndarray
+) -> np.ndarray:
+    """At most `HARD` windows, (n, 5) level and cells, that a head takes for instruments and that show none."""
+    found = windows.score_windows(seen.said(*head), class_labels)
+    boxes = found.boxes * ([seen.width, seen.height] * 2)
+    alone = np.flatnonzero(~_touches(boxes, regions))
+    scores = found.probabilities[alone].sum(axis=1)
+    hardest = alone[np.argsort(-scores, kind="stable")[:HARDEST]]
+    labels = np.zeros(len(hardest), int)
+    ranks = -np.arange(len(hardest), dtype=float)
+    kept = hardest[suppress(boxes[hardest], labels, ranks, same_label=APART, other_label=APART)][:HARD]
+    return np.column_stack([found.levels, found.cells])[kept]
+
+
+def _fitting(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Positions of the windows that show a region: those that fit it well, or the one that fits it best."""
+    overlaps = intersection_over_union(boxes, box)
+    best = np.argsort(-overlaps, kind="stable")[:MOST_FITTING]
+    return best[overlaps[best] >= min(FITTING, float(overlaps[best[0]]))]
+
+
+def _touches(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether a window shares more than `AWAY` with any region."""
+    shared = intersection(boxes[:, None], regions)
+    return (shared > AWAY * np.minimum(area(boxes)[:, None], area(regions))).any(axis=1)
+
+
+def fit(
+    examples: Examples, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The head, kernel and bias, that the examples move from the one given; see `training.head.fit_head`."""
+    weights = balanced(examples)
+    return fit_head(examples.features, examples.targets, class_labels, kernel, bias, strength, weights)
+
+
+def balanced(examples: Examples) -> np.ndarray:
+    """(n,) weights that add up to 1: windows without an instrument have `NOTHING` of it, labels alike share the rest.
+
+    Within a label examples share by their own weights. Where all show an instrument, or none does, they have all of it.
+    """
+    sums: np.ndarray = np.bincount(examples.targets + 1, examples.weights)
+    shares: np.ndarray = np.where(sums > 0, (1 - NOTHING) / max(1, int((sums[1:] > 0).sum())), 0.0)
+    shares[0] = NOTHING if sums[0] > 0 else 0.0
+    per_weight = np.divide(shares / shares.sum(), sums, out=np.zeros(len(sums)), where=sums > 0)
+    return examples.weights * per_weight[examples.targets + 1]
+
+
+def folds_of(pictures: Sequence[Picture]) -> np.ndarray:
+    """(n,) which of at most `FOLDS` folds each picture is in: those of one group together, each label spread evenly."""
+    first: dict[str, tuple[str, str]] = {}
+    for picture in pictures:
+        names = [region.label.name for region in picture.regions if not region.difficult]
+        first.setdefault(picture.group, (min(names, default=""), picture.group))
+    fold_of = {group: number % FOLDS for number, (_, group) in enumerate(sorted(first.values()))}
+    return np.array([fold_of[picture.group] for picture in pictures])
+
+
+def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
+    """A model that knows what people said about pictures, besides what it knew.
+
+    The backbone looks at each picture twice: first for windows to learn from, chosen by what ``begun`` takes for
+    instruments; then with heads that have not learnt from the picture, for the windows that still fool them and for the
+    threshold, the one with the best F1 on pictures left out. The penalty is chosen on pictures left out too.
+
+    Args:
+        begun: where to start.
+        pictures: what is learnt from, at least one region among them; one that lies in no picture is learnt as a whole.
+
+    Returns:
+        The model, with labels for all regions, a temperature of 1 and one threshold for all labels. A box head stays as
+        it is.
+    """
+    model = transfer.extended(begun, labels_of(pictures))
+    class_labels = np.array(model.configuration.class_labels)
+    position_of = {label: number for number, label in enumerate(model.labels)}
+    layer = model.network.get_layer("head")
+    kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
+    folds = folds_of(pictures)
+
+    def windows_of(number: int, seen: Seen, head: tuple[np.ndarray, np.ndarray]) -> Examples:
+        return examples_of(seen, pictures[number], number, position_of, head, class_labels)
+
+    print("Looking for what to learn from:", flush=True)
+    first = Examples.joined(
+        [windows_of(number, seen, (kernel, bias)) for number, seen in enumerate(look(model, pictures))]
+    )
+    strength = _best_strength(first, folds, class_labels, kernel, bias)
+    heads = [fit(first[folds[first.pictures] != fold], class_labels, kernel, bias, strength) for fold in range(FOLDS)]
+
+    print("Looking for what is still mistaken:", flush=True)
+    more, scores, right = [], [np.zeros(0)], [np.zeros(0, bool)]
+    for number, seen in enumerate(look(model, pictures)):
+        head = heads[folds[number]]
+        more.append(windows_of(number, seen, head))
+        one_scores, one_right = _judged(seen, pictures[number], head, class_labels)
+        scores.append(one_scores)
+        right.append(one_right)
+    layer.set_weights(fit(Examples.joined([first, *more]), class_labels, kernel, bias, strength))
+
+    wanted = sum(not region.difficult for picture in pictures for region in picture.regions)
+    threshold = calibration.best_f1_threshold(np.concatenate(scores), np.concatenate(right), wanted)
+    configuration = replace(
+        model.configuration,
+        temperature=1.0,
+        threshold=begun.threshold if threshold is None else threshold,
+    )
+    return Model(configuration, model.network, "")
+
+
+def _best_strength(
+    examples: Examples, folds: np.ndarray, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+) -> float:
+    """Of `STRENGTHS` the one with the least loss on pictures left out."""
+    losses = dict.fromkeys(STRENGTHS, 0.0)
+    weights = balanced(examples)
+    for strength in STRENGTHS:
+        for fold in range(FOLDS):
+            held = folds[examples.pictures] == fold
+            if held.any() and not held.all():
+                own_kernel, own_bias = fit(examples[~held], class_labels, kernel, bias, strength)
+                logits = examples.features[held] @ own_kernel + own_bias
+                losses[strength] += weights[held] @ negative_log_likelihood(
+                    logits, examples.targets[held], class_labels
+                )
+        print(f"head: penalty {strength:g}, loss on pictures left out {losses[strength]:.4f}", flush=True)
+    return min(losses, key=lambda strength: losses[strength])
+
+
+def _judged(
+    seen: Seen, picture: Picture, head: tuple[np.ndarray, np.ndarray], class_labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of what a head finds in a picture, and whether each overlaps an instrument by `RIGHT` or more."""
+    levels = seen.said(*head)
+    found = windows.score_windows(levels, class_labels)
+    located = detector.locate(levels, found, class_labels, seen.width, seen.height, evaluate.LOWEST)
+    located = located[detector.best_of_each(located)]
+    right, counted = metrics.match(located.boxes, located.scores, evaluate.truth_of(picture), RIGHT)
+    if not picture.complete:  # what nobody spoke of is neither right nor wrong
+        counted &= right
+    return located.scores[counted], right[counted]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from training.head import negative_log_likelihood
 
 BINS = 15
-CERTAIN = (1e-6, 1 - 1e-6)  # scores beyond these are taken for these
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, class_labels: np.ndarray) -> float:
@@ -83,28 +82,16 @@ def threshold_for(scores: np.ndarray, right: np.ndarray, precision: float) -> fl
     return float(scores[order][enough[-1]]) if len(enough) else 1.0
 
 
-def best_f1_threshold(scores: np.ndarray, right: np.ndarray, wanted: int) -> float | None:
-    """The score from which detections have the best expected F1, the harmonic mean of precision and recall.
+def threshold_expected(scores: np.ndarray, precision: float) -> float:
+    """The lowest score from which detections are expected to be right as often as asked; the highest where none does.
 
-    How likely a detection is right is first read from its score by a logistic regression (Platt 1999): with the few
-    detections that a small project has, the threshold of the best F1 itself would hang on one of them.
+    Smoother than `threshold_for`: with the few detections that a small project has, the share that was right hangs on
+    single ones.
 
     Args:
-        scores: (n,) in [0, 1].
-        right: (n,) bool, at most one for each object.
-        wanted: how many objects there are.
-
-    Returns:
-        The threshold; None where no score speaks for or against a detection.
+        scores: (n,) the probability that each detection is right; n at least 1.
+        precision: least mean of the scores that are as high or higher.
     """
-    if not right.any() or right.all():
-        return None
-    odds = logit(np.clip(scores, *CERTAIN))
-    slope, constant = fit_box_score(odds[:, None], right)
-    if slope == 0:
-        return None
-    order = np.argsort(-scores, kind="stable")
-    likely = np.cumsum(expit(slope * odds[order] + constant))
-    f1 = 2 * likely / (np.arange(1, len(order) + 1) + wanted)
-    last = np.append(scores[order][:-1] > scores[order][1:], True)  # of equal scores all are shown or none
-    return float(scores[order][np.argmax(np.where(last, f1, -1.0))])
+    ordered = -np.sort(-scores)
+    enough = np.flatnonzero(np.cumsum(ordered) / np.arange(1, len(ordered) + 1) >= precision)
+    return float(ordered[enough[-1] if len(enough) else 0])

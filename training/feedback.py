@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 
 import keras
 import numpy as np
+from scipy.special import expit, logit
 
 from annotator.detection import detector, windows
 from annotator.detection.boxes import area, intersection, intersection_over_union
@@ -37,6 +38,8 @@ NOTHING = 0.5  # share of the loss that windows without an instrument have
 STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3)  # of the penalty on the head, the best on pictures left out is taken
 FOLDS = 3  # of the pictures: each in turn is left out, to choose the penalty and the threshold by
 REJECTED = 2.0  # weight of a rejected detection against a window that nobody said anything about
+LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
+PRECISION = 0.5  # that the threshold is chosen for
 RIGHT = 0.3  # intersection over union from which a detection is right, where the threshold is chosen
 
 
@@ -220,16 +223,15 @@ def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
     """A model that knows what people said about pictures, besides what it knew.
 
     The backbone looks at each picture twice: first for windows to learn from, chosen by what ``begun`` takes for
-    instruments; then with heads that have not learnt from the picture, for the windows that still fool them and for the
-    threshold, the one with the best F1 on pictures left out. The penalty is chosen on pictures left out too.
+    instruments; then with heads that have not learnt from the picture, for the windows that still fool them, for the
+    scores and for the threshold. The penalty is chosen on pictures left out too.
 
     Args:
         begun: where to start.
         pictures: what is learnt from, at least one region among them; one that lies in no picture is learnt as a whole.
 
     Returns:
-        The model, with labels for all regions, a temperature of 1 and one threshold for all labels. A box head stays as
-        it is.
+        The model, with labels for all regions and one threshold for all of them. A box head stays as it is.
     """
     model = transfer.extended(begun, labels_of(pictures))
     class_labels = np.array(model.configuration.class_labels)
@@ -258,13 +260,27 @@ def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
         right.append(one_right)
     layer.set_weights(fit(Examples.joined([first, *more]), class_labels, kernel, bias, strength))
 
-    wanted = sum(not region.difficult for picture in pictures for region in picture.regions)
-    threshold = calibration.best_f1_threshold(np.concatenate(scores), np.concatenate(right), wanted)
-    configuration = replace(
-        model.configuration,
-        temperature=1.0,
-        threshold=begun.threshold if threshold is None else threshold,
-    )
+    learnt = Model(replace(model.configuration, temperature=1.0), model.network, "")
+    return _calibrated(learnt, begun.threshold, np.concatenate(scores), np.concatenate(right))
+
+
+def _calibrated(model: Model, threshold: float, scores: np.ndarray, right: np.ndarray) -> Model:
+    """The model with scores that say how likely a detection is right, and a threshold of a stated precision.
+
+    Args:
+        model: its box head has a score of its own, which stays.
+        threshold: that is kept where the scores speak neither for nor against a detection.
+        scores: (n,) of detections in pictures that were not learnt from, as the head gives them.
+        right: (n,) bool, at most one for each object.
+    """
+    if model.has_boxes or not right.any() or right.all():
+        return Model(replace(model.configuration, threshold=threshold), model.network, "")
+    odds = logit(np.clip(scores, *detector.CERTAIN))
+    slope, constant = calibration.fit_box_score(odds[:, None], right)
+    if slope < LEAST_SLOPE:
+        return Model(replace(model.configuration, threshold=threshold), model.network, "")
+    chosen = calibration.threshold_expected(expit(slope * odds + constant), PRECISION)
+    configuration = replace(model.configuration, odds_score=(slope, constant), threshold=chosen)
     return Model(configuration, model.network, "")
 
 

@@ -234,10 +234,13 @@ def detect(
         >>> detect(builtin.load(), np.asarray(Image.open("lute_player.jpg").convert("RGB")), 0.3, 100)
     """
     thresholds = np.broadcast_to(threshold, len(model.labels))
-    weights = model.configuration.box_score
-    least = float(thresholds.min()) if weights is None else min(float(thresholds.min()), WORTH_REFINING)
+    slope, constant = model.configuration.odds_score
+    if model.has_boxes:
+        least = min(float(thresholds.min()), WORTH_REFINING)
+    else:  # what the head itself must say for the score to reach the lowest threshold
+        least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
     found, objectness = candidates(model, image, least, exact=exact)
-    if weights is not None:
-        found = replace(found, scores=box_scores(objectness, found.scores, weights))
+    weights = model.configuration.box_score or (0.0, slope, constant)
+    found = replace(found, scores=box_scores(objectness, found.scores, weights))
     found = found[found.scores >= thresholds[found.labels]]
     return found[best_of_each(found)].with_alternatives(found, SAME_INSTRUMENT)[:max_detections]

@@ -56,6 +56,8 @@ class Configuration:
         training_pictures: the same of those that it learnt from, so that nobody judges it by them unawares.
         box_score: None for a model without a box head; else the score of a box is the logistic function of
             a * objectness + b * log-odds of any instrument + c.
+        odds_score: for a model without a box head: the score is the logistic function of a * log-odds of any instrument
+            + b, a above 0 (Platt 1999); with (1, 0) it is the probability that the head itself gives.
         thresholds: for each label the score from which it is shown; empty where ``threshold`` is that of all.
     """
 
@@ -71,6 +73,7 @@ class Configuration:
     training_pictures: tuple[str, ...] = ()
     box_score: tuple[float, float, float] | None = None
     thresholds: tuple[float, ...] = ()
+    odds_score: tuple[float, float] = (1.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.backbone not in BACKBONES:
@@ -83,6 +86,8 @@ class Configuration:
             raise ValueError('a model needs a class for "no instrument" (-1 in class_labels)')
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not self.odds_score[0] > 0:
+            raise ValueError(f"the first number of odds_score must be positive, got {self.odds_score}")
         if not all(0 <= threshold <= 1 for threshold in (self.threshold, *self.thresholds)):
             raise ValueError(f"thresholds must lie in [0, 1], got {(self.threshold, *self.thresholds)}")
         if len(self.thresholds) not in (0, len(self.labels)):
@@ -207,6 +212,8 @@ def _parse(content: bytes) -> Configuration:
     if values.get("box_score") is not None:
         a, b, c = values["box_score"]
         values["box_score"] = (float(a), float(b), float(c))
+    slope, constant = values.get("odds_score", (1.0, 0.0))
+    values["odds_score"] = (float(slope), float(constant))
     return Configuration(**values)
 
 

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from training.calibration import fit_box_score, threshold_for
+from training.calibration import fit_box_score, threshold_expected, threshold_for
 
 
 def test_the_score_is_that_of_a_logistic_regression():
@@ -44,3 +44,11 @@ def test_the_threshold_keeps_the_promised_precision_and_is_the_lowest(scores, se
     found = threshold_for(scores, right, precision)
     possible = [value for value in np.unique(scores) if right[scores >= value].mean() >= precision]
     assert found == (min(possible) if possible else 1.0)
+
+
+def test_an_expected_precision_by_hand():
+    # means of the best one, two, three: 0.9, 0.7, 0.5
+    scores = np.array([0.1, 0.9, 0.5])
+    assert threshold_expected(scores, 0.7) == 0.5
+    assert threshold_expected(scores, 0.5) == 0.1
+    assert threshold_expected(scores, 0.95) == 0.9

@@ -1,0 +1,134 @@
+"""Windows that the label head learns from, by their definition; and that learning does what it says."""
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from PIL import Image
+
+from annotator.detection import windows
+from annotator.detection.boxes import intersection_over_union
+from annotator.models.backbones import STRIDE
+from annotator.models.bundle import Label
+from training import feedback
+from training.datasets import Picture, Region
+
+LUTE, HARP = Label("Lute", 3394), Label("Harp", 3285)
+CLASS_LABELS = np.array([-1, 0, 1])
+HEAD = (np.eye(4, 3, dtype=np.float32), np.zeros(3, np.float32))
+
+
+def seen(random, rows=9, columns=12):
+    """A picture of two levels, the larger one twice the smaller."""
+    levels = [
+        windows.Level(random.normal(size=(r, c, 4)).astype(np.float32), c * STRIDE, r * STRIDE)
+        for r, c in ((rows, columns), ((rows + 1) // 2, (columns + 1) // 2))
+    ]
+    return feedback.Seen(levels, columns * STRIDE, rows * STRIDE)
+
+
+def examples(random, picture):
+    return feedback.examples_of(seen(random), picture, 7, {LUTE: 0, HARP: 1}, HEAD, CLASS_LABELS)
+
+
+def test_a_region_gives_the_windows_that_fit_it_with_its_weight(random, tmp_path):
+    region = Region(HARP, (32.0, 32.0, 192.0, 192.0), weight=4.0)
+    state = np.random.default_rng(3)
+    picture = Picture(tmp_path / "a.png", "a", (region,), complete=False)
+    found = examples(state, picture)
+    assert (found.targets == 1).all()
+    assert (found.pictures == 7).all()
+    assert found.weights.sum() == pytest.approx(4)
+    assert 1 <= len(found.targets) <= feedback.MOST_FITTING
+
+    # The slow way: every window of both levels, the mean of its cells one by one.
+    levels = seen(np.random.default_rng(3)).levels
+    fitting = []
+    for level in levels:
+        scale = 384 / level.width
+        for x0, y0, x1, y1 in windows.window_cells(*level.logits.shape[:2]):
+            box = np.array([x0, y0, x1, y1]) * STRIDE * scale
+            overlap = intersection_over_union(np.minimum(box, [384, 288, 384, 288]), np.array(region.box))
+            fitting.append((overlap, level.logits[y0:y1, x0:x1].reshape(-1, 4).mean(axis=0)))
+    best = sorted((pair for pair in fitting if pair[0] >= feedback.FITTING), key=lambda pair: -pair[0])
+    wanted = np.array([mean for _, mean in best[: feedback.MOST_FITTING]])
+    np.testing.assert_allclose(np.sort(found.features, axis=0), np.sort(wanted, axis=0), atol=1e-5)
+
+
+def test_nothing_is_learnt_from_where_nobody_looked(random, tmp_path):
+    untouched = Picture(tmp_path / "a.png", "a", (), complete=False)
+    assert len(examples(random, untouched).targets) == 0
+    looked_through = Picture(tmp_path / "a.png", "a", ())
+    found = examples(random, looked_through)
+    assert (found.targets == -1).all()
+    assert feedback.EASY < len(found.targets) <= feedback.HARD + feedback.EASY
+
+
+def test_a_rejected_detection_shows_nothing_and_a_difficult_region_counts_for_neither(random, tmp_path):
+    box = (32.0, 32.0, 192.0, 192.0)
+    rejected = Picture(tmp_path / "a.png", "a", (), complete=False, rejected=(box,))
+    found = examples(random, rejected)
+    assert (found.targets == -1).all()
+    assert found.weights.sum() == pytest.approx(feedback.REJECTED)
+    whole = Picture(tmp_path / "a.png", "a", (Region(LUTE, (0.0, 0.0, 384.0, 288.0), difficult=True),))
+    assert len(examples(random, whole).targets) == 0
+
+
+@hypothesis.given(
+    st.lists(st.tuples(st.integers(-1, 3), st.floats(0.1, 9)), min_size=1, max_size=30),
+)
+def test_balanced_weights_share_the_loss_evenly(pairs):
+    targets = np.array([target for target, _ in pairs])
+    weights = np.array([weight for _, weight in pairs])
+    own = feedback.balanced(feedback.Examples(np.zeros((len(pairs), 1)), targets, weights, targets))
+    assert own.sum() == pytest.approx(1)
+    shares = [own[targets == label].sum() for label in np.unique(targets[targets >= 0])]
+    if shares:
+        np.testing.assert_allclose(shares, shares[0])
+    if shares and (targets == -1).any():
+        assert own[targets == -1].sum() == pytest.approx(feedback.NOTHING)
+    for label in np.unique(targets):
+        np.testing.assert_allclose(
+            own[targets == label] / own[targets == label].sum(),
+            weights[targets == label] / weights[targets == label].sum(),
+        )
+
+
+def test_folds_keep_groups_together_and_spread_labels():
+    pictures = [Picture(None, f"g{n // 2}", (Region(LUTE if n < 12 else HARP, (0, 0, 9, 9)),)) for n in range(24)]
+    folds = feedback.folds_of(pictures)
+    assert (folds[0::2] == folds[1::2]).all()
+    for part in (folds[:12], folds[12:]):
+        np.testing.assert_array_equal(np.bincount(part), [4, 4, 4])
+
+
+def test_scores_become_how_likely_a_detection_is_right(builtin_model, random):
+    odds = random.normal(1, 2, 4000)
+    right = random.random(4000) < 1 / (1 + np.exp(-(0.5 * odds - 1)))
+    model = feedback._calibrated(builtin_model, 0.3, 1 / (1 + np.exp(-odds)), right)
+    np.testing.assert_allclose(model.configuration.odds_score, (0.5, -1), atol=0.1)
+    nothing = feedback._calibrated(builtin_model, 0.3, np.full(5, 0.5), np.zeros(5, bool))
+    assert nothing.threshold == 0.3
+    assert nothing.configuration.odds_score == (1.0, 0.0)
+
+
+def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gallery, tmp_path, random):
+    """Three drawn suns are a new label; a violin is still a violin."""
+    pictures = []
+    for number in range(6):
+        image = Image.new("RGB", (256, 256), tuple(int(v) for v in random.integers(60, 120, 3)))
+        disc = Image.new("RGB", (140, 140), "#e0c020")
+        x, y = (int(v) for v in random.integers(10, 100, 2))
+        image.paste(disc, (x, y))
+        image.save(tmp_path / f"{number}.png")
+        region = Region(Label("Sun"), (x, y, x + 140.0, y + 140.0))
+        pictures.append(Picture(tmp_path / f"{number}.png", str(number), (region,)))
+    model = feedback.learn(builtin_model, pictures[:5])
+    from training.evaluate import detections_of
+
+    found = detections_of(model, pictures[5].path)
+    assert model.labels[found.labels[0]] == Label("Sun")
+    assert intersection_over_union(found.boxes[0], np.array(pictures[5].regions[0].box)) > 0.3
+    violin = detections_of(model, gallery / "violin_in_oil.png")
+    before = detections_of(builtin_model, gallery / "violin_in_oil.png")
+    assert model.labels[violin.labels[0]].name == builtin_model.labels[before.labels[0]].name

@@ -1,9 +1,13 @@
-"""Any picture that Pillow can open to 8-bit RGB."""
+"""Picture files, and any picture that Pillow can open to 8-bit RGB."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+from annotator.errors import AnnotatorError, ExitCode
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # of files that are taken for pictures
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
@@ -24,3 +28,23 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return picture.convert("RGB")
+
+
+def open_rgb(path: Path) -> np.ndarray:
+    """A picture as (h, w, 3) uint8 RGB, turned as its EXIF orientation says.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise AnnotatorError(
+            f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
+        ) from error
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The files under a folder, at any depth, that are pictures by their names; in order."""
+    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]

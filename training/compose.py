@@ -19,10 +19,10 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from scipy import ndimage
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import open_rgb, picture_files
 from training import datasets, plots, splits
 from training.datasets import Picture, labels_of
 from training.datasets.coco import ANNOTATIONS, IMAGES
-from training.datasets.pictures import open_rgb, picture_files
 from training.plain_ground import object_mask
 
 SIDE = 800  # pixels of a composite's longest side

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from annotator.pictures import open_rgb
 from training import datasets, plots, splits
 from training.datasets import Picture, labels_of
-from training.datasets.pictures import open_rgb, size_of
+from training.datasets.pictures import size_of
 
 LABELS, DUPLICATES, SHEET = "labels.csv", "near_duplicates.csv", "sheet.jpg"
 SHARES = (5, 25, 50, 75, 95)  # percentiles of box sizes that are told

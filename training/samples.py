@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from annotator.models.bundle import Label
-from training.datasets.pictures import Box, Picture, clip, open_rgb
+from annotator.pictures import open_rgb
+from training.datasets.pictures import Box, Picture, clip
 
 SIDE = 224  # pixels of a crop: the size at which ImageNet networks were trained
 MARGIN = 0.05  # of a box's longest side, added around it

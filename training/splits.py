@@ -19,7 +19,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from annotator.errors import AnnotatorError, ExitCode
-from training.datasets.pictures import Picture, open_rgb
+from annotator.pictures import open_rgb
+from training.datasets.pictures import Picture
 
 FOLDS = 10  # of which one is for development and two are for the test
 NEAR = 4  # bits, of 64, in which the hashes of near-duplicates differ at the most

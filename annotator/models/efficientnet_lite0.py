@@ -25,13 +25,23 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 SHALLOWER = ("blocks_4_add", "blocks_10_add")  # the last layers of strides 8 and 16
+_DEPTHWISE = [
+    (kernel, stride if repeat == 0 else 1) for repeats, kernel, stride, *_ in STAGES for repeat in range(repeats)
+]
+# Name, kernel size and stride of the rectified layers that look at neighbours or end the network, shallowest first.
+# Between two of them lie only convolutions of one pixel and sums.
+RECTIFIED = (
+    ("relu0", 3, 2),
+    *((f"blocks_{number}_relu1", kernel, stride) for number, (kernel, stride) in enumerate(_DEPTHWISE)),
+    ("relu1", 1, 1),
+)
 
 
 def _convolution(
     tensor: keras.KerasTensor, convolution: layers.Layer, normalisation: str, activate: bool = True
 ) -> keras.KerasTensor:
     tensor = layers.BatchNormalization(epsilon=1e-3, name=normalisation)(convolution(tensor))
-    return layers.ReLU(6.0)(tensor) if activate else tensor
+    return layers.ReLU(6.0, name=normalisation.replace("bn", "relu"))(tensor) if activate else tensor
 
 
 def build(pixels: keras.KerasTensor) -> keras.KerasTensor:

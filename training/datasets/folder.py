@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
-from training.datasets.pictures import Picture, Region, label_named, picture_files
+from annotator.pictures import picture_files
+from training.datasets.pictures import Picture, Region, label_named
 from training.datasets.tables import inside, read_table
 
 TABLE = "labels.csv"

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from annotator.errors import AnnotatorError
+from annotator.pictures import open_rgb
 from training.datasets import folder
-from training.datasets.pictures import Picture, open_rgb
+from training.datasets.pictures import Picture
 from training.plain_ground import object_box
 
 VIEW = re.compile(r"(?<=.)[-_ ](?:\d{1,2}|[a-h]|front|back|side|detail)$", re.IGNORECASE)  # M1234_2, M1234-b

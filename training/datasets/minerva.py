@@ -7,7 +7,8 @@ from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from training.datasets.pictures import Box, Picture, Region, clip, label_named, picture_files, size_of
+from annotator.pictures import picture_files
+from training.datasets.pictures import Box, Picture, Region, clip, label_named, size_of
 from training.datasets.tables import read_table
 
 # The published splits, and the full table in the repository's history.

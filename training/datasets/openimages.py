@@ -6,8 +6,9 @@ import csv
 from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import picture_files
 from annotator.vocabulary import matching
-from training.datasets.pictures import Picture, Region, clip, label_named, picture_files, size_of
+from training.datasets.pictures import Picture, Region, clip, label_named, size_of
 from training.datasets.tables import read_table
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from annotator.pictures import SUFFIXES, to_rgb
+from annotator.pictures import open_rgb
 from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
 
@@ -94,21 +94,6 @@ def labels_of(pictures: Sequence[Picture]) -> list[Label]:
     return sorted(found, key=lambda label: (label.name, label.mimo_id or 0))
 
 
-def open_rgb(path: Path) -> np.ndarray:
-    """A picture as (h, w, 3) uint8 RGB, turned as its EXIF orientation says.
-
-    Raises:
-        AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
-    """
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise AnnotatorError(
-            f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
-        ) from error
-
-
 def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
     """A picture at the size that a job fetches, (h, w, 3) uint8, and its full width and height.
 
@@ -119,11 +104,6 @@ def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
     width, height = picture.size
     picture.thumbnail((SCAN_SIDE, SCAN_SIDE))
     return np.asarray(picture), width, height
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The files under a folder, at any depth, that are pictures by their names; in order."""
-    return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

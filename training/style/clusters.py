@@ -24,9 +24,9 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.random_projection import SparseRandomProjection
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import open_rgb, picture_files
 from annotator.text import printable
 from training import devices, plots
-from training.datasets.pictures import open_rgb, picture_files
 from training.style.representation import square, style_network, styles_of
 
 LEAST = 5  # pictures within reach of each other that make a style, the one in the middle counted (minPts)

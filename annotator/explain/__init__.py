@@ -1,0 +1,1 @@
+"""What in a picture speaks for an instrument: VisualBackProp and its companion for one class."""

@@ -269,12 +269,8 @@ def _uses(connection: Connection, images: Sequence[ProjectImage], pictures: Mapp
     pairs = splits.near_duplicates(fingerprints)
     joined = splits.joined_groups([str(number) for number in numbers], pairs).tolist() if numbers else []
     groups: dict[int, Hashable] = dict(zip(numbers, joined, strict=True))
-    counts = Counter(region.label.name for picture in pictures.values() for region in picture.regions)
     kinds: dict[int, Hashable] = {
-        number: min((counts[region.label.name], region.label.name) for region in pictures[number].regions)
-        if pictures[number].regions
-        else ""
-        for number in numbers
+        number: any(not region.difficult for region in pictures[number].regions) for number in numbers
     }
     complete = [number for number in numbers if pictures[number].complete]
     image_of = {image.id: image for image in images if image.id in pictures}

@@ -41,7 +41,7 @@ def decide(
 
     Args:
         groups: the artwork of each image, by id.
-        kinds: what is to be spread evenly, such as the rarest label, by id of the image.
+        kinds: what is to be spread evenly, such as whether it shows an instrument, by id of the image.
         complete: ids of images that were looked through.
         before: what was decided earlier, by id.
 

@@ -11,9 +11,9 @@ import numpy as np
 from annotator.detection import Detections
 from annotator.detection.boxes import intersection_over_union
 from annotator.models.bundle import Label, Model
+from annotator.pictures import open_rgb
 from training import evaluate, metrics, plots
 from training.datasets import Picture
-from training.datasets.pictures import open_rgb
 from training.metrics import Figure, Judged, Truth
 
 IOUS = (0.1, 0.3, 0.5)

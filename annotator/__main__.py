@@ -27,12 +27,17 @@ def main(argv: list[str]) -> int:
     demo.add_argument("--images", type=Path, help="folder of pictures; default: a gallery drawn for the demo")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="default: out/demo")
     demo.add_argument("--model", type=Path, help="model bundle, folder or zip; default: the built-in model")
+    undo = commands.add_parser("undo", help="delete what a job drew, except what people have reviewed")
+    undo.add_argument("--job", type=int, required=True, help="id of the job")
+    for name in ("host", "public_key", "private_key"):
+        undo.add_argument(f"--cytomine_{name}", required=True, help="as for run.py; keys of who launched the job")
     descriptor = commands.add_parser("descriptor", help="write descriptor.json from the table of parameters")
     descriptor.add_argument("--out", type=Path, default=Path("descriptor.json"))
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command != "demo":
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    return exit_code(lambda: _run(arguments, rest), arguments.data if arguments.command == "serve" else arguments.out)
+    places = {"serve": "data", "undo": "job"}
+    return exit_code(lambda: _run(arguments, rest), Path(str(getattr(arguments, places.get(arguments.command, "out")))))
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
@@ -45,6 +50,12 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
         from annotator.demo import demo
 
         return demo(arguments.images, arguments.out, arguments.model, rest)
+    elif arguments.command == "undo":
+        from annotator.platform.connection import Connection
+        from annotator.undo import undo
+
+        access = (arguments.cytomine_host, arguments.cytomine_public_key, arguments.cytomine_private_key)
+        print(undo(Connection(*access), arguments.job))
     elif arguments.command == "descriptor":
         write_descriptor(arguments.out)
     return 0

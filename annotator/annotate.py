@@ -17,7 +17,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import Outcome, many
 from annotator.parameters import JobParameters
 from annotator.pipeline import overlapped
-from annotator.platform import geometry, jobs, terms
+from annotator.platform import geometry, jobs, records, terms
 from annotator.platform.annotations import NewAnnotation, upload
 from annotator.platform.connection import Connection
 from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
@@ -63,6 +63,13 @@ def annotate(
     threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
 
+    settings = (
+        f"{model.name} {model.version}, threshold {'its own' if asked is None else asked}, "
+        f"at most {parameters.max_detections} detections"
+    )
+    earlier = _earlier(connection, job, parameters, settings, f"{model.name} {model.version}", images, outcome)
+    waiting = [image for image in images if image.id not in outcome.earlier]
+
     known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
     term_of_instrument = terms.find_terms(connection, parameters.cytomine_id_project, known, parameters.create_terms)
     own = [label.name for label in model.labels if label.mimo_id is None]
@@ -104,21 +111,47 @@ def annotate(
             outcome.failures[image.id] = str(new)
         else:
             with outcome.timed("upload"):
-                outcome.counts[image.id] = upload(connection, image, job.user, new)
+                count = upload(connection, image, job.user, new, earlier)
+                records.finish(connection, job.id, image.id, count)
+                outcome.counts[image.id] = count
 
     start = time.monotonic()
-    with closing(overlapped(images, (fetch, FETCHERS), (find, 1), (store, 1))) as stored:
+    with closing(overlapped(waiting, (fetch, FETCHERS), (find, 1), (store, 1))) as stored:
         for done, _ in enumerate(stored, start=1):
-            left = (time.monotonic() - start) / done * (len(images) - done)
-            comment = f"{done} of {many(len(images), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
-            job.report(2 + 97 * done / len(images), f"{comment}, {_duration(left)} left.")
+            left = (time.monotonic() - start) / done * (len(waiting) - done)
+            comment = f"{done} of {many(len(waiting), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
+            job.report(2 + 97 * done / len(waiting), f"{comment}, {_duration(left)} left.")
 
     summary = folder / SUMMARY
     summary.write_text(json.dumps(_summary(model, threshold, images, outcome), indent=1), encoding="utf-8")
     job.upload(SUMMARY_KEY, summary)
-    if outcome.failures and not outcome.counts:
+    if outcome.failures and not outcome.counts and not outcome.earlier:
         raise AnnotatorError(outcome.sentence(), ExitCode.BAD_IMAGE)
     return outcome.sentence()
+
+
+def _earlier(
+    connection: Connection,
+    job: jobs.RunningJob,
+    parameters: JobParameters,
+    settings: str,
+    model: str,
+    images: Sequence[ProjectImage],
+    outcome: Outcome,
+) -> list[int] | None:
+    """Users of the jobs that this one goes on with, None if it has just begun; fills ``outcome.earlier``."""
+    project = parameters.cytomine_id_project
+    own = records.read(connection, job.id, project)  # slurm may start a job again after a node was lost
+    done = records.done_by_model(connection, project, model) if parameters.skip_annotated else {}
+    before: list[records.Record] = []
+    if parameters.resume is not None:
+        before = records.earlier_jobs(connection, parameters.resume, project, settings)
+    if own.settings is None:
+        records.begin(connection, job.id, settings, model, parameters.resume)
+    for record in (own, *before):
+        done |= record.done
+    outcome.earlier |= {image.id: done[image.id] for image in images if image.id in done}
+    return None if own.settings is None and not before else [record.user for record in before]
 
 
 def _duration(seconds: float) -> str:
@@ -156,7 +189,7 @@ def _summary(model: Model, threshold: float, images: Sequence[ProjectImage], out
         "threshold": threshold,
         "seconds": {stage: round(seconds, 3) for stage, seconds in outcome.seconds.items()},
         "images": [
-            {"id": image.id, "name": image.name, "annotations": outcome.counts.get(image.id, 0)}
+            {"id": image.id, "name": image.name, "annotations": (outcome.earlier | outcome.counts).get(image.id, 0)}
             | ({"error": outcome.failures[image.id]} if image.id in outcome.failures else {})
             for image in images
         ],

@@ -18,12 +18,14 @@ class Outcome:
 
     Attributes:
         counts: annotations stored, by image id.
+        earlier: annotations that earlier jobs stored, by id of the images that are skipped for it.
         failures: one line for each image that failed, by image id.
         seconds: time spent, by stage, summed over the threads of a stage.
     """
 
     counts: dict[int, int] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)
+    earlier: dict[int, int] = field(default_factory=dict)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -41,6 +43,8 @@ class Outcome:
         """How the job went, for a curator, in at most 255 characters."""
         found, images = sum(self.counts.values()), sum(count > 0 for count in self.counts.values())
         text = f"{many(found, 'instrument')} in {images} of {many(len(self.counts) + len(self.failures), 'image')}."
+        if self.earlier:
+            text += f" {many(len(self.earlier), 'image')} done before."
         if self.failures:
             text += f" {many(len(self.failures), 'image')} failed: {'; '.join(self.failures.values())}"
         return text if len(text) <= COMMENT_LENGTH else text[: COMMENT_LENGTH - 1] + "…"

@@ -117,6 +117,15 @@ class JobParameters:
     max_training_images: int = _parameter(
         "Number", "Most training images", "Training: images to learn from at the most, those that teach most.", 500
     )
+    resume: int | None = _parameter(
+        "Domain",
+        "Job to go on with",
+        "An earlier job that was cut off: what it has done is not done again.",
+        **JOBS_URI,
+    )
+    skip_annotated: bool = _parameter(
+        "Boolean", "Skip done images", "Leave out images that any job has finished with the same model.", False
+    )
     gres: str | None = _parameter("String", "GPU", "Slurm: a GPU, for example gpu:1.", **{"server-parameter": True})
     mem: str | None = _parameter("String", "Memory", "Slurm: memory, for example 8G.", **{"server-parameter": True})
     time: str | None = _parameter(

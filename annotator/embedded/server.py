@@ -465,6 +465,7 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
             annotations.remove(store, mark)
         for row in store.find("jobdata", job=number):
             store.remove("jobdata", row["id"])
+        store.update("job", number, dataDeleted=True)
         return as_json({"message": f"Data of job {number} deleted"} | {"job": shown_job(job_of(number))})
 
     # --- ontologies and terms ------------------------------------------------------------------------------------

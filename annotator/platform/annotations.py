@@ -59,7 +59,13 @@ class StoredAnnotation:
     properties: dict[str, str]
 
 
-def upload(connection: Connection, image: ProjectImage, user: int, annotations: Sequence[NewAnnotation]) -> int:
+def upload(
+    connection: Connection,
+    image: ProjectImage,
+    user: int,
+    annotations: Sequence[NewAnnotation],
+    earlier: Sequence[int] | None = None,
+) -> int:
     """Store the annotations of one image: all of them, none twice.
 
     The server takes an array item by item and may store a part of it, or store it and lose its answer. So after any
@@ -70,21 +76,26 @@ def upload(connection: Connection, image: ProjectImage, user: int, annotations: 
         image: which.
         user: id of the job's user; its layer on this image must hold nothing but these annotations.
         annotations: to store.
+        earlier: None for a job that has just begun. Otherwise ids of the users of jobs that this one goes on with, none
+            if it is the same one started again: what their layers and its own hold already is not sent.
 
     Returns:
-        How many of them the layer holds.
+        How many of them the layers hold.
 
     Raises:
         AnnotatorError: (UPLOAD) some could not be stored; those that were stay.
     """
+    users = (user, *(earlier or ()))
     waiting, failures = list(annotations), []
+    if earlier is not None and annotations:
+        waiting = _lacking(annotations, _layer(connection, image.id, *users))
     for attempt in range(ATTEMPTS):
         chunks = [waiting[start : start + CHUNK] for start in range(0, len(waiting), CHUNK)]
         failures = [failure for chunk in chunks if (failure := _send(connection, image, chunk))]
         if not failures:
             break
         time.sleep(2**attempt)  # a request that we gave up on may still be at work
-        waiting = _lacking(annotations, _layer(connection, image.id, user))
+        waiting = _lacking(annotations, _layer(connection, image.id, *users))
         if not waiting or all(final for _, final in failures):
             break
     if failures and waiting:
@@ -128,9 +139,38 @@ def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:
     return shape.wkb, tuple(sorted(terms))
 
 
-def _layer(connection: Connection, image: int, user: int) -> list[Json]:
-    query = {"user": user, "image": image, "showWKT": True, "showTerm": True, "showMeta": True, "max": 0, "offset": 0}
-    return connection.items("annotation.json", query, what=f"annotations on image {image}")
+def _layer(connection: Connection, image: int, *users: int) -> list[Json]:
+    query = {
+        "user": ",".join(map(str, users)),
+        "image": image,
+        "showWKT": True,
+        "showTerm": True,
+        "showMeta": True,
+        "max": 0,
+        "offset": 0,
+    }
+    found = connection.items("annotation.json", query, what=f"annotations on image {image}")
+    return [item for item in found if item["class"] == ALGO_ANNOTATION]
+
+
+def remove_unreviewed(connection: Connection, project: int, user: int) -> tuple[int, int]:
+    """Delete a job's annotations of which there is no reviewed copy.
+
+    Args:
+        connection: as that job: the server lets nobody else delete them.
+        project: id.
+        user: id of the job's user.
+
+    Returns:
+        How many were deleted, and how many kept.
+    """
+    query = {"user": user, "project": project, "showMeta": True, "max": 0, "offset": 0}
+    listed = connection.items("annotation.json", query, what=f"annotations of user {user}")
+    own = [item for item in listed if item["class"] == ALGO_ANNOTATION and item["user"] == user]
+    unreviewed = [item for item in own if not item["countReviewedAnnotations"]]
+    for item in unreviewed:
+        connection.delete(f"annotation/{item['id']}.json", what=f"annotation {item['id']}")
+    return len(unreviewed), len(own) - len(unreviewed)
 
 
 def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[NewAnnotation]:

@@ -162,6 +162,10 @@ class Connection:
         """Replace an object; see `get`."""
         return self._checked(self._send(self._client._put, what, path, json.dumps(body)), what)
 
+    def delete(self, path: str, *, what: str) -> Json:
+        """Delete an object; see `get`."""
+        return self._checked(self._send(self._client._delete, what, path), what)
+
     def items(self, path: str, query: Mapping[str, Any] | None = None, *, what: str) -> list[Json]:
         """The items of a list, all of them."""
         items = self.get(path, query, what=what).get("collection")

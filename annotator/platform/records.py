@@ -1,0 +1,126 @@
+"""What a job has finished, written where it survives the job's machine: as properties of the job on the server.
+
+Properties, because one is written with one request, a key stands once (so a request that is delivered twice changes
+nothing), one request reads all of a job, and they go when the job goes. Properties of the images would fill the panel
+that curators look at; a file of the job's page would have to be sent whole after each image.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import properties
+from annotator.platform.connection import Connection, RequestFailed
+from annotator.platform.jobs import JOB
+
+log = logging.getLogger(__name__)
+
+SETTINGS = "settings"
+MODEL = "model"
+RESUMES = "resumes"
+DONE = "image-"  # then the image's id; the value counts its annotations
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one job wrote down.
+
+    Attributes:
+        user: id of the job's user, whose layer holds its annotations.
+        settings: all that its detections depend on, None where it wrote nothing.
+        model: that it worked with, None where it wrote nothing.
+        resumes: id of the job that it goes on with, or None.
+        done: annotations of each finished image, by image id.
+    """
+
+    user: int
+    settings: str | None
+    model: str | None
+    resumes: int | None
+    done: dict[int, int]
+
+
+def read(connection: Connection, job: int, project: int) -> Record:
+    """What a job wrote down.
+
+    Raises:
+        AnnotatorError: there is no such job, or it belongs to another project.
+    """
+    found = connection.get(f"job/{job}.json", what=f"job {job}")
+    if found["project"] != project:
+        raise AnnotatorError(
+            f"Job {job} belongs to project {found['project']}, not to {project}. Choose a job of this project.",
+            ExitCode.NOT_FOUND,
+        )
+    texts = properties.read(connection, JOB, job, f"job {job}")
+    # Cytomine's page has a button that deletes a job's annotations: then nothing is done.
+    done = {
+        int(key.removeprefix(DONE)): int(value)
+        for key, value in texts.items()
+        if key.startswith(DONE) and not found.get("dataDeleted")
+    }
+    resumes = int(texts[RESUMES]) if RESUMES in texts else None
+    return Record(found["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
+
+
+def earlier_jobs(connection: Connection, job: int, project: int, settings: str) -> list[Record]:
+    """A job to go on with, and those that it went on with itself, newest first.
+
+    Raises:
+        AnnotatorError: one does not exist or worked with other settings.
+    """
+    found: list[Record] = []
+    seen: set[int] = set()
+    following: int | None = job
+    while following is not None and following not in seen:
+        seen.add(following)
+        record = read(connection, following, project)
+        if record.settings not in (None, settings):
+            raise AnnotatorError(
+                f"Job {following} worked with {record.settings}, this one with {settings}: together they would mix. "
+                "Launch with the same settings, or without resume.",
+                ExitCode.USAGE,
+            )
+        found.append(record)
+        following = record.resumes
+    return found
+
+
+def done_by_model(connection: Connection, project: int, model: str) -> dict[int, int]:
+    """Annotations of each image that any job of the project has finished with a model, by image id."""
+    done: dict[int, int] = {}
+    for job in connection.items("job.json", {"project": project, "light": True}, what=f"jobs of project {project}"):
+        record = read(connection, job["id"], project)
+        if record.model == model:
+            done |= record.done
+    return done
+
+
+def begin(connection: Connection, job: int, settings: str, model: str, resumes: int | None) -> None:
+    """Write down what a job works with, before its first image."""
+    values = {SETTINGS: settings, MODEL: model} | ({} if resumes is None else {RESUMES: str(resumes)})
+    for key, value in values.items():
+        _write(connection, job, key, value)
+
+
+def finish(connection: Connection, job: int, image: int, count: int) -> None:
+    """Write down that an image is done, after the server has acknowledged all its annotations."""
+    _write(connection, job, f"{DONE}{image}", str(count))
+
+
+def forget(connection: Connection, job: int) -> None:
+    """Remove what a job wrote down about images."""
+    path = f"domain/{JOB}/{job}/property"
+    for row in connection.items(f"{path}.json", what=f"the properties of job {job}"):
+        if str(row["key"]).startswith(DONE):
+            connection.delete(f"{path}/{row['id']}.json", what=f"the property {row['key']} of job {job}")
+
+
+def _write(connection: Connection, job: int, key: str, value: str) -> None:
+    try:
+        properties.record(connection, JOB, job, key, value, f"job {job}")
+    except RequestFailed as error:
+        # Nothing is lost: whoever goes on finds the annotations in the layer, and only looks at the image again.
+        log.warning("Not written down: %s", error)

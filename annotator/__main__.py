@@ -36,8 +36,8 @@ def main(argv: list[str]) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command != "demo":
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    places = {"serve": "data", "undo": "job"}
-    return exit_code(lambda: _run(arguments, rest), Path(str(getattr(arguments, places.get(arguments.command, "out")))))
+    place = arguments.data if arguments.command == "serve" else getattr(arguments, "out", Path())  # undo writes nothing
+    return exit_code(lambda: _run(arguments, rest), place)
 
 
 def _run(arguments: argparse.Namespace, rest: list[str]) -> int:

@@ -20,7 +20,7 @@ from annotator.pipeline import overlapped
 from annotator.platform import geometry, jobs, records, terms
 from annotator.platform.annotations import NewAnnotation, upload
 from annotator.platform.connection import Connection
-from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
+from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
 from annotator.vocabulary import by_mimo_id
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 SUMMARY = "summary.json"
 SUMMARY_KEY = "summary"
 ALTERNATIVES = 5  # other names that an annotation mentions: more than a person reads
-FETCHERS = 2  # requests for pixels at the same time
 
 
 def annotate(
@@ -84,13 +83,8 @@ def annotate(
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
-        try:
-            with outcome.timed("fetch"):
-                return image, fetch_pixels(connection, image, SCAN_SIDE)
-        except AnnotatorError as error:
-            if error.code is not ExitCode.BAD_IMAGE:
-                raise
-            return image, error
+        with outcome.timed("fetch"):
+            return image, fetch_or_why_not(connection, image, SCAN_SIDE)
 
     def find(
         fetched: tuple[ProjectImage, np.ndarray | AnnotatorError],

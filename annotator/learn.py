@@ -20,9 +20,8 @@ from annotator.parameters import JobParameters
 from annotator.pipeline import overlapped
 from annotator.platform import image_uses, jobs, promotion, terms
 from annotator.platform.connection import Connection
-from annotator.platform.images import ProjectImage, choose_images, fetch_pixels
-from annotator.platform.judgements import Choice, Judgement, Verdict, check_term, fetch_judgements
-from annotator.report.training import Row, write_training_page
+from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
+from annotator.platform.judgements import Choice, Judgement, Verdict, fetch_judgements
 from annotator.vocabulary import matching
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ log = logging.getLogger(__name__)
 WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0}
 LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
 LEAST_TEST = 4  # images with instruments that a test takes to say anything
-FETCHERS = 2  # requests for pixels at the same time
 QUALITY = 95  # of the JPEG files in which images wait to be learnt from
 REPORT, REPORT_KEY = "training_report.html", "training report"
 FIGURES = {
@@ -79,7 +77,7 @@ def learn(
     with outcome.timed("read"):
         images = choose_images(connection, project, parameters.cytomine_id_images)
         names = terms.term_names(connection, project)
-        check_term(names, parameters.cytomine_id_terms)
+        terms.check_term(names, parameters.cytomine_id_terms)
         choice = Choice(parameters.cytomine_id_terms, parameters.cytomine_id_users, parameters.cytomine_reviewed)
         judgements, left_out = fetch_judgements(connection, project, images, names, choice)
     for reason, count in left_out.items():
@@ -160,11 +158,13 @@ def _labels_of_terms(names: Mapping[int, str], chosen: Sequence[int]) -> dict[in
     """What each term means, by its id; of the terms that nobody named only those that are instruments."""
     from training.datasets import label_named
 
-    labels = {term: label_named(name) for term, name in names.items() if term in chosen or matching(name)}
-    others = [name for term, name in names.items() if term not in labels and not chosen]
+    if chosen:
+        return {term: label_named(names[term]) for term in chosen}
+    labels = {term: label_named(name) for term, name in names.items() if matching(name)}
+    others = [name for term, name in names.items() if term not in labels]
     if others:
         log.info("No instruments as far as we know: %s. To learn them, choose them as terms.", ", ".join(others[:10]))
-    return {term: label for term, label in labels.items() if not chosen or term in chosen}
+    return labels
 
 
 def _learnt_labels(judgements: Sequence[Judgement], labels: Mapping[int, Label], known: Sequence[Label]) -> set[Label]:
@@ -201,18 +201,13 @@ def _pictures(
     """The images as training takes them, kept in files of the size that is scanned; by id, without the unreadable."""
     from annotator.detection import SCAN_SIDE
 
-    def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | None]:
-        try:
-            return image, fetch_pixels(connection, image, SCAN_SIDE)
-        except AnnotatorError as error:
-            if error.code is not ExitCode.BAD_IMAGE:
-                raise
-            log.warning("%s", error)
-            return image, None
+    def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
+        return image, fetch_or_why_not(connection, image, SCAN_SIDE)
 
-    def keep(fetched: tuple[ProjectImage, np.ndarray | None]) -> tuple[int, Picture | None]:
+    def keep(fetched: tuple[ProjectImage, np.ndarray | AnnotatorError]) -> tuple[int, Picture | None]:
         image, pixels = fetched
-        if pixels is None:
+        if isinstance(pixels, AnnotatorError):
+            log.warning("%s", pixels)
             return image.id, None
         path = folder / f"{image.id}.jpg"
         Image.fromarray(pixels).save(path, quality=QUALITY, subsampling=0)
@@ -319,6 +314,7 @@ def _report(
     folder: Path,
 ) -> str:
     """The page about the training."""
+    from annotator.report.training import Row, write_training_page
     from training import champion
 
     regions = [region for picture in training for region in picture.regions if not region.difficult]

@@ -19,28 +19,18 @@ NAME = "Detect-Musical-Instruments"
 IMAGE = "musicalinstruments/s_detect-musical-instruments"
 BACKBONES = ("efficientnet-lite0", "resnet50", "vgg16", "vgg19")  # a test keeps them those of annotator.models
 MODES = ("annotate", "train", "train_and_annotate", "promote")
-WHOLE_NUMBERS = ("max_detections", "cytomine_reviewed", "max_training_images")
 DESCRIPTION = "Finds musical instruments in artworks and labels them with the project's terms."
-IMAGES_URI = {
-    "uri": "/api/project/$currentProject$/imageinstance.json",
-    "uri-print-attribute": "instanceFilename",
-    "uri-sort-attribute": "instanceFilename",
-}
-TERMS_URI = {
-    "uri": "/api/project/$currentProject$/term.json",
-    "uri-print-attribute": "name",
-    "uri-sort-attribute": "name",
-}
-USERS_URI = {
-    "uri": "/api/project/$currentProject$/user.json",
-    "uri-print-attribute": "username",
-    "uri-sort-attribute": "username",
-}
-JOBS_URI = {
-    "uri": "/api/job.json?project=$currentProject$",
-    "uri-print-attribute": "softwareName",
-    "uri-sort-attribute": "softwareName",
-}
+
+
+def _choice(uri: str, shown: str) -> dict[str, str]:
+    """Where Cytomine's page finds what a person may choose from, and which attribute it shows and sorts by."""
+    return {"uri": uri, "uri-print-attribute": shown, "uri-sort-attribute": shown}
+
+
+IMAGES_URI = _choice("/api/project/$currentProject$/imageinstance.json", "instanceFilename")
+TERMS_URI = _choice("/api/project/$currentProject$/term.json", "name")
+USERS_URI = _choice("/api/project/$currentProject$/user.json", "username")
+JOBS_URI = _choice("/api/job.json?project=$currentProject$", "softwareName")
 
 
 def _parameter(kind: str, name: str, description: str, default: object = None, **more: object) -> Any:
@@ -193,13 +183,13 @@ def _texts(argv: Sequence[str]) -> dict[str, str]:
     return {name: value for name, value in texts.items() if value and not re.fullmatch(r"\[[A-Z_]+\]", value)}
 
 
-def _typed(name: str, kind: str, text: str) -> Any:
+def _typed(name: str, kind: str, whole: bool, text: str) -> Any:
     try:
         if kind == "Boolean":
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
         if kind == "ListDomain":
             return tuple(dict.fromkeys(int(part) for part in text.split(",") if part.strip()))
-        if kind == "Domain" or name.startswith("cytomine_id") or name in WHOLE_NUMBERS:
+        if whole:
             return int(text)
         if kind == "Number":
             return float(text)
@@ -253,8 +243,9 @@ def parse(argv: Sequence[str]) -> JobParameters:
     """
     texts = _texts(argv)
     _required(texts, *(item.name for item in fields(JobParameters) if item.metadata.get("set-by-server")))
-    kinds = {item.name: item.metadata["type"] for item in fields(JobParameters)}
-    parameters = JobParameters(**{name: _typed(name, kinds[name], text) for name, text in texts.items()})
+    # Cytomine knows only Number: whether a number is whole stands in the field's annotation.
+    types = {item.name: (item.metadata["type"], str(item.type).startswith("int")) for item in fields(JobParameters)}
+    parameters = JobParameters(**{name: _typed(name, *types[name], text) for name, text in texts.items()})
     if parameters.threshold is not None and not 0 <= parameters.threshold <= 1:
         raise AnnotatorError(f"--threshold is {parameters.threshold:g}, it must lie between 0 and 1.", ExitCode.USAGE)
     for name in ("max_detections", "max_training_images"):

@@ -12,6 +12,7 @@ from typing import Any
 import shapely
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import properties
 from annotator.platform.connection import Connection, Json, RequestFailed
 from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 CHUNK = 100  # annotations in one request
 ATTEMPTS = 4
 ALGO_ANNOTATION = "be.cytomine.ontology.AlgoAnnotation"
+SHOWN = {"showMeta": True, "showWKT": True, "showTerm": True, "max": 0, "offset": 0}  # in a list, all of it
 REFUSED = (400, 403, 404, 409, 413)  # trying the same again would change nothing
 
 
@@ -140,15 +142,7 @@ def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:
 
 
 def _layer(connection: Connection, image: int, *users: int) -> list[Json]:
-    query = {
-        "user": ",".join(map(str, users)),
-        "image": image,
-        "showWKT": True,
-        "showTerm": True,
-        "showMeta": True,
-        "max": 0,
-        "offset": 0,
-    }
+    query = SHOWN | {"user": ",".join(map(str, users)), "image": image}
     found = connection.items("annotation.json", query, what=f"annotations on image {image}")
     return [item for item in found if item["class"] == ALGO_ANNOTATION]
 
@@ -164,7 +158,7 @@ def remove_unreviewed(connection: Connection, project: int, user: int) -> tuple[
     Returns:
         How many were deleted, and how many kept.
     """
-    query = {"user": user, "project": project, "showMeta": True, "max": 0, "offset": 0}
+    query = SHOWN | {"user": user, "project": project}
     listed = connection.items("annotation.json", query, what=f"annotations of user {user}")
     own = [item for item in listed if item["class"] == ALGO_ANNOTATION and item["user"] == user]
     unreviewed = [item for item in own if not item["countReviewedAnnotations"]]
@@ -187,9 +181,7 @@ def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[Ne
 
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
-    path = f"domain/{ALGO_ANNOTATION}/{annotation}/property.json"
-    rows = connection.items(path, what=f"properties of annotation {annotation}")
-    return {row["key"]: row["value"] for row in rows}
+    return properties.read(connection, ALGO_ANNOTATION, annotation, f"annotation {annotation}")
 
 
 def _complete_properties(connection: Connection, image: int, user: int, annotations: Sequence[NewAnnotation]) -> None:

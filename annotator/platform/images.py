@@ -15,6 +15,7 @@ from annotator.platform.connection import Connection, Json, RequestFailed
 from annotator.text import printable
 
 LARGEST_FILE = 256 << 20
+FETCHERS = 2  # requests for pixels at the same time
 # We ask for pictures of a bounded size. A server that ignores that may still send a large one, but not any size.
 Image.MAX_IMAGE_PIXELS = 200_000_000
 
@@ -96,6 +97,20 @@ def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> n
         except AnnotatorError as error:  # what came is no whole picture of this image; another path may know better
             problems.append(str(error))
     raise AnnotatorError(problems[0], ExitCode.BAD_IMAGE)
+
+
+def fetch_or_why_not(connection: Connection, image: ProjectImage, largest: int) -> np.ndarray | AnnotatorError:
+    """The pixels of `fetch_pixels`, or why this image has none, so that a job goes on with the others.
+
+    Raises:
+        RequestFailed: (CONNECTION) the server is gone altogether.
+    """
+    try:
+        return fetch_pixels(connection, image, largest)
+    except AnnotatorError as error:
+        if error.code is not ExitCode.BAD_IMAGE:
+            raise
+        return error
 
 
 def _ways_to_ask(connection: Connection, image: ProjectImage, largest: int) -> list[Callable[[], bytes]]:

@@ -11,15 +11,13 @@ import shapely
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform.annotations import ALGO_ANNOTATION, SHOWN
 from annotator.platform.connection import Connection, Json
 from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
 
-SHOWN = {"showMeta": True, "showWKT": True, "showTerm": True, "max": 0, "offset": 0}
 SAME_SHAPE = 0.95  # intersection over union from which a validated copy has the shape of its parent
 SAME_PLACE = 0.3  # the same, from which two annotations show one thing
-ALGO = "be.cytomine.ontology.AlgoAnnotation"
 
 
 class Verdict(Enum):
@@ -93,8 +91,8 @@ def fetch_judgements(
         validated = connection.items("annotation.json", query | {"reviewed": True}, what=what)
     parents = {item["id"]: item for item in drawn}
     copied = {item.get("parentIdent") for item in validated}
-    people = [item for item in drawn if item["class"] != ALGO and item["id"] not in copied]
-    leftovers = [item for item in drawn if item["class"] == ALGO and item["id"] not in copied]
+    people = [item for item in drawn if item["class"] != ALGO_ANNOTATION and item["id"] not in copied]
+    leftovers = [item for item in drawn if item["class"] == ALGO_ANNOTATION and item["id"] not in copied]
     ours = [item for item in people if not choice.users or item["user"] in choice.users]
 
     said = [(item, _verdict(item, parents.get(item.get("parentIdent")))) for item in validated]
@@ -168,17 +166,3 @@ def _rejected(
         if polygon is None or any(overlap(polygon, other) >= SAME_PLACE for other in there.get(item["image"], ())):
             continue
         yield Judgement(item["image"], polygon, tuple(item.get("term") or ()), Verdict.REJECTED)
-
-
-def check_term(terms: Mapping[int, str], wanted: Sequence[int]) -> None:
-    """Fail where a term that was asked for is none of the project's.
-
-    Raises:
-        AnnotatorError: (NOT_FOUND) with its id.
-    """
-    unknown = [term for term in wanted if term not in terms]
-    if unknown:
-        raise AnnotatorError(
-            f"The project's ontology has no term {', '.join(map(str, unknown[:5]))}. Choose terms of this project.",
-            ExitCode.NOT_FOUND,
-        )

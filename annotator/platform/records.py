@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import properties
-from annotator.platform.connection import Connection, RequestFailed
+from annotator.platform.connection import Connection, Json, RequestFailed
 from annotator.platform.jobs import JOB
 
 log = logging.getLogger(__name__)
@@ -54,15 +54,20 @@ def read(connection: Connection, job: int, project: int) -> Record:
             f"Job {job} belongs to project {found['project']}, not to {project}. Choose a job of this project.",
             ExitCode.NOT_FOUND,
         )
-    texts = properties.read(connection, JOB, job, f"job {job}")
+    return _record_of(connection, found)
+
+
+def _record_of(connection: Connection, job: Json) -> Record:
+    """What a job, as the server lists it, wrote down."""
+    texts = properties.read(connection, JOB, job["id"], f"job {job['id']}")
     # Cytomine's page has a button that deletes a job's annotations: then nothing is done.
     done = {
         int(key.removeprefix(DONE)): int(value)
         for key, value in texts.items()
-        if key.startswith(DONE) and not found.get("dataDeleted")
+        if key.startswith(DONE) and not job.get("dataDeleted")
     }
     resumes = int(texts[RESUMES]) if RESUMES in texts else None
-    return Record(found["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
+    return Record(job["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
 
 
 def earlier_jobs(connection: Connection, job: int, project: int, settings: str) -> list[Record]:
@@ -91,8 +96,8 @@ def earlier_jobs(connection: Connection, job: int, project: int, settings: str) 
 def done_by_model(connection: Connection, project: int, model: str) -> dict[int, int]:
     """Annotations of each image that any job of the project has finished with a model, by image id."""
     done: dict[int, int] = {}
-    for job in connection.items("job.json", {"project": project, "light": True}, what=f"jobs of project {project}"):
-        record = read(connection, job["id"], project)
+    for job in connection.items("job.json", {"project": project}, what=f"jobs of project {project}"):
+        record = _record_of(connection, job)
         if record.model == model:
             done |= record.done
     return done

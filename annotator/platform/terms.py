@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform.connection import Connection, RequestFailed
@@ -70,6 +70,20 @@ def term_names(connection: Connection, project: int) -> dict[int, str]:
     """The names of a project's terms by their id."""
     terms = connection.items(f"project/{project}/term.json", what=f"terms of project {project}")
     return {term["id"]: str(term["name"]) for term in terms}
+
+
+def check_term(terms: Mapping[int, str], wanted: Sequence[int]) -> None:
+    """Fail where a term that was asked for is none of the project's.
+
+    Raises:
+        AnnotatorError: (NOT_FOUND) with its id.
+    """
+    unknown = [term for term in wanted if term not in terms]
+    if unknown:
+        raise AnnotatorError(
+            f"The project's ontology has no term {', '.join(map(str, unknown[:5]))}. Choose terms of this project.",
+            ExitCode.NOT_FOUND,
+        )
 
 
 def _create(connection: Connection, project: int, ontology: int, instrument: Instrument) -> None:

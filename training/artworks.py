@@ -89,7 +89,7 @@ def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.
         found = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
         kept = scanner.best_of_each(found)
         boxes = found.boxes[kept] * (width / image.shape[1])
-        right, counted = metrics.match(boxes, found.scores[kept], evaluate.truth_of(picture), RIGHT)
+        right, counted = metrics.match(boxes, found.scores[kept], evaluate.truth_of(picture.regions), RIGHT)
         kept = kept[counted]
         rows.append((witnesses[kept], found.scores[kept], found.labels[kept], right[counted]))
         if number % 50 == 0 or number == len(pictures):

@@ -10,11 +10,11 @@ import numpy as np
 
 from annotator.detection import Detections
 from annotator.detection.boxes import intersection_over_union
-from annotator.models.bundle import Label, Model
+from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
 from training import evaluate, metrics, plots
 from training.datasets import Picture
-from training.metrics import Figure, Judged, Truth
+from training.metrics import Figure, Truth
 
 IOUS = (0.1, 0.3, 0.5)
 SAME_INSTRUMENT = 0.3  # intersection over union from which a detection shows an instrument, in the pictures of errors
@@ -55,15 +55,16 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
         challenger: the new one.
         pictures: that neither learnt from; those of one artwork must not be apart, for pictures are drawn one by one.
     """
-    labels = sorted({region.label for picture in pictures for region in picture.regions}, key=lambda one: one.name)
     drawn = metrics.draws(len(pictures))
     values, found = [], []
     for model in (champion, challenger):
         found = [evaluate.detections_of(model, picture.path) for picture in pictures]
-        own = {}
-        for iou in IOUS:
-            own[f"named_ap{round(iou * 100)}"] = _precision(_named(model, found, pictures, labels, iou), drawn)
-            own[f"any_ap{round(iou * 100)}"] = _precision(_any(found, pictures, iou), drawn)
+        boxes = {"named": _of_each_name(model, found, pictures), "any": _of_any_name(found, pictures)}
+        own = {
+            f"{name}_ap{round(iou * 100)}": items.average_precision(iou, drawn)
+            for iou in IOUS
+            for name, items in boxes.items()
+        }
         own["average"] = np.mean([own[f"named_ap{round(iou * 100)}"] for iou in IOUS], axis=0)
         values.append(own)
     old, new = values
@@ -75,36 +76,45 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
     )
 
 
-def _precision(judged: tuple[Judged, np.ndarray], drawn: np.ndarray) -> np.ndarray:
-    own, picture_of = judged
-    return own.average_precision(drawn[:, picture_of])
+@dataclass(frozen=True)
+class _Boxes:
+    """Detections and truths of a collection, in items of which each belongs to one picture.
+
+    Attributes:
+        found: for each item boxes (n, 4) and scores (n,).
+        truths: for each item what people drew.
+        pictures: (items,) the position of each one's picture.
+    """
+
+    found: list[tuple[np.ndarray, np.ndarray]]
+    truths: list[Truth]
+    pictures: np.ndarray
+
+    def average_precision(self, iou: float, drawn: np.ndarray) -> np.ndarray:
+        """(k,) of the resamples ``drawn`` (k, pictures)."""
+        return metrics.judge(self.found, self.truths, iou).average_precision(drawn[:, self.pictures])
 
 
-def _any(found: Sequence[Detections], pictures: Sequence[Picture], iou: float) -> tuple[Judged, np.ndarray]:
-    boxes = [(one.boxes, one.scores) for one in found]
-    return metrics.judge(boxes, [evaluate.truth_of(picture) for picture in pictures], iou), np.arange(len(pictures))
+def _of_any_name(found: Sequence[Detections], pictures: Sequence[Picture]) -> _Boxes:
+    return _Boxes(
+        [(one.boxes, one.scores) for one in found],
+        [evaluate.truth_of(picture.regions) for picture in pictures],
+        np.arange(len(pictures)),
+    )
 
 
-def _named(
-    model: Model, found: Sequence[Detections], pictures: Sequence[Picture], labels: Sequence[Label], iou: float
-) -> tuple[Judged, np.ndarray]:
-    """Each picture judged once a label, all in one; and which picture each of these is."""
-    known = [*labels, *(label for label in model.labels if label not in labels)]
+def _of_each_name(model: Model, found: Sequence[Detections], pictures: Sequence[Picture]) -> _Boxes:
+    """An item for each picture and label."""
+    named = sorted({region.label for picture in pictures for region in picture.regions}, key=lambda one: one.name)
+    labels = list(dict.fromkeys([*named, *model.labels]))
     boxes, truths = [], []
     for one, picture in zip(found, pictures, strict=True):
-        for label in known:
+        for label in labels:
             here = np.array([model.labels[position] == label for position in one.labels], bool)
             boxes.append((one.boxes[here], one.scores[here]))
-            truths.append(_truth_of(picture, label))
-    return metrics.judge(boxes, truths, iou), np.repeat(np.arange(len(pictures)), len(known))
-
-
-def _truth_of(picture: Picture, label: Label) -> Truth:
-    regions = [region for region in picture.regions if region.difficult or region.label == label]
-    return Truth(
-        np.array([region.box for region in regions], float).reshape(-1, 4),
-        np.array([region.difficult for region in regions], bool),
-    )
+            own = [region for region in picture.regions if region.difficult or region.label == label]
+            truths.append(evaluate.truth_of(own))
+    return _Boxes(boxes, truths, np.repeat(np.arange(len(pictures)), len(labels)))
 
 
 def sentence(comparison: Comparison, pictures: int) -> str:
@@ -136,7 +146,7 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
     wrong: list[tuple[float, Path, np.ndarray]] = []
     missed: list[tuple[Path, np.ndarray]] = []
     for one, picture in zip(shown, pictures, strict=True):
-        truth = evaluate.truth_of(picture)
+        truth = evaluate.truth_of(picture.regions)
         right, counted = metrics.match(one.boxes, one.scores, truth, SAME_INSTRUMENT)
         overlaps = intersection_over_union(one.boxes[:, None], truth.boxes) if len(truth.boxes) else None
         taken = {}
@@ -156,7 +166,9 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
                 if number not in taken:
                     missed.append((picture.path, truth.boxes[number]))
     written = ["precision_recall.png"]
-    plots.precision_recall(_lines(found, pictures), out / "precision_recall.png")
+    every = _of_any_name(found, pictures)
+    lines = {f"overlap {iou:g} or more": metrics.judge(every.found, every.truths, iou).curve() for iou in IOUS}
+    plots.precision_recall(lines, out / "precision_recall.png")
     if pairs:
         names = sorted({name for pair in pairs for name in pair})
         place = {name: number for number, name in enumerate(names)}
@@ -170,15 +182,3 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
             plots.sheet([(open_rgb(path), box[None]) for path, box in errors[:most]]).save(out / name)
             written.append(name)
     return written
-
-
-def _lines(found: Sequence[Detections], pictures: Sequence[Picture]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    lines = {}
-    for iou in IOUS:
-        judged, _ = _any(found, pictures, iou)
-        right = np.cumsum(judged.right)
-        lines[f"overlap {iou:g} or more"] = (
-            right / max(1, int(judged.wanted.sum())),
-            right / (1 + np.arange(len(right))),
-        )
-    return lines

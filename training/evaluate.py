@@ -15,7 +15,7 @@ from annotator.models import builtin, bundle
 from annotator.models.bundle import Label, Model
 from annotator.vocabulary import by_mimo_id
 from training import datasets, metrics, plots, transfer
-from training.datasets import Picture, labels_of
+from training.datasets import Picture, Region, labels_of
 from training.datasets.pictures import read_shrunk
 from training.metrics import Figure, Truth
 from training.samples import Sample
@@ -61,11 +61,11 @@ def detections_of(model: Model, path: Path) -> Detections:
     return detector.detect(model, image, LOWEST, MOST).scaled(width / image.shape[1], height / image.shape[0])
 
 
-def truth_of(picture: Picture) -> Truth:
-    """The boxes of a picture, of whatever label."""
+def truth_of(regions: Sequence[Region]) -> Truth:
+    """The boxes of regions, of whatever label."""
     return Truth(
-        np.array([region.box for region in picture.regions], float).reshape(-1, 4),
-        np.array([region.difficult for region in picture.regions], bool),
+        np.array([region.box for region in regions], float).reshape(-1, 4),
+        np.array([region.difficult for region in regions], bool),
     )
 
 
@@ -101,8 +101,7 @@ def detection_figures(model: Model, pictures: Sequence[Picture], out: Path) -> d
         if prefix == "any_instrument_":
             for iou in (0.1, 0.3, 0.5):
                 judged = metrics.judge(by_class["instrument"], truths["instrument"], iou)
-                right = np.cumsum(judged.right)
-                lines[f"overlap {iou:g} or more"] = (right / judged.wanted.sum(), right / (1 + np.arange(len(right))))
+                lines[f"overlap {iou:g} or more"] = judged.curve()
     plots.precision_recall(lines, out / "precision_recall.png")
     shown = [int((one.scores >= model.thresholds[one.labels]).sum()) for one in found]
     empty = [count for count, picture in zip(shown, pictures, strict=True) if not picture.regions]
@@ -141,6 +140,5 @@ def _by_class(
         truths[name] = []
         for picture in pictures:
             own = [region for region in picture.regions if region.difficult or key(region.label) == name]
-            boxes = np.array([region.box for region in own], float).reshape(-1, 4)
-            truths[name].append(Truth(boxes, np.array([region.difficult for region in own], bool)))
+            truths[name].append(truth_of(own))
     return detections, truths

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from scipy.special import expit, logit
 
-from annotator.detection import detector, windows
+from annotator.detection import Detections, detector, windows
 from annotator.detection.boxes import area, intersection, intersection_over_union
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import STRIDE
@@ -108,8 +108,7 @@ def examples_of(
     picture: Picture,
     number: int,
     position_of: dict[Label, int],
-    head: tuple[np.ndarray, np.ndarray],
-    class_labels: np.ndarray,
+    scored: windows.Windows,
 ) -> Examples:
     """The windows of one picture that there is something to learn from.
 
@@ -118,8 +117,7 @@ def examples_of(
         picture: what people said about it.
         number: of the picture, which also decides the easy windows.
         position_of: the position of each label.
-        head: kernel and bias by which hard windows are found.
-        class_labels: (classes,) the label of each class.
+        scored: its windows that a head takes for instruments, of which hard ones are chosen.
     """
     of_level = [windows.window_cells(*level.logits.shape[:2]) for level in seen.levels]
     every = np.concatenate([np.insert(cells, 0, number, axis=1) for number, cells in enumerate(of_level)])
@@ -140,7 +138,7 @@ def examples_of(
         targets += [-1] * len(fitting)
         weights += [REJECTED / max(1, len(fitting))] * len(fitting)
     if picture.complete:
-        hard = _hard_windows(seen, regions, head, class_labels)
+        hard = _hard_windows(scored, seen, regions)
         alone = np.flatnonzero(~_touches(boxes, regions))
         easy = np.random.default_rng(number).choice(alone, min(EASY, len(alone)), replace=False)
         chosen += [hard, every[easy]]
@@ -161,19 +159,16 @@ def _in_pixels(seen: Seen, picked: np.ndarray) -> np.ndarray:
     return np.minimum(picked[:, 1:] * STRIDE / sides, 1.0) * ([seen.width, seen.height] * 2)
 
 
-def _hard_windows(
-    seen: Seen, regions: np.ndarray, head: tuple[np.ndarray, np.ndarray], class_labels: np.ndarray
-) -> np.ndarray:
+def _hard_windows(scored: windows.Windows, seen: Seen, regions: np.ndarray) -> np.ndarray:
     """At most `HARD` windows, (n, 5) level and cells, that a head takes for instruments and that show none."""
-    found = windows.score_windows(seen.said(*head), class_labels)
-    boxes = found.boxes * ([seen.width, seen.height] * 2)
+    boxes = scored.boxes * ([seen.width, seen.height] * 2)
     alone = np.flatnonzero(~_touches(boxes, regions))
-    scores = found.probabilities[alone].sum(axis=1)
+    scores = scored.probabilities[alone].sum(axis=1)
     hardest = alone[np.argsort(-scores, kind="stable")[:HARDEST]]
     labels = np.zeros(len(hardest), int)
     ranks = -np.arange(len(hardest), dtype=float)
     kept = hardest[suppress(boxes[hardest], labels, ranks, same_label=APART, other_label=APART)][:HARD]
-    return np.column_stack([found.levels, found.cells])[kept]
+    return np.column_stack([scored.levels, scored.cells])[kept]
 
 
 def _fitting(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
@@ -240,25 +235,28 @@ def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
     kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
     folds = folds_of(pictures)
 
-    def windows_of(number: int, seen: Seen, head: tuple[np.ndarray, np.ndarray]) -> Examples:
-        return examples_of(seen, pictures[number], number, position_of, head, class_labels)
-
     print("Looking for what to learn from:", flush=True)
-    first = Examples.joined(
-        [windows_of(number, seen, (kernel, bias)) for number, seen in enumerate(look(model, pictures))]
-    )
-    strength = _best_strength(first, folds, class_labels, kernel, bias)
-    heads = [fit(first[folds[first.pictures] != fold], class_labels, kernel, bias, strength) for fold in range(FOLDS)]
+    first = []
+    for number, seen in enumerate(look(model, pictures)):
+        scored = windows.score_windows(seen.said(kernel, bias), class_labels)
+        first.append(examples_of(seen, pictures[number], number, position_of, scored))
+    examples = Examples.joined(first)
+    strength = _best_strength(examples, folds, class_labels, kernel, bias)
+    heads = [
+        fit(examples[folds[examples.pictures] != fold], class_labels, kernel, bias, strength) for fold in range(FOLDS)
+    ]
 
     print("Looking for what is still mistaken:", flush=True)
-    more, scores, right = [], [np.zeros(0)], [np.zeros(0, bool)]
+    more, scores, right = [examples], [np.zeros(0)], [np.zeros(0, bool)]
     for number, seen in enumerate(look(model, pictures)):
-        head = heads[folds[number]]
-        more.append(windows_of(number, seen, head))
-        one_scores, one_right = _judged(seen, pictures[number], head, class_labels)
+        levels = seen.said(*heads[folds[number]])
+        scored = windows.score_windows(levels, class_labels)
+        more.append(examples_of(seen, pictures[number], number, position_of, scored))
+        located = detector.locate(levels, scored, class_labels, seen.width, seen.height, evaluate.LOWEST)
+        one_scores, one_right = _judged(located, pictures[number])
         scores.append(one_scores)
         right.append(one_right)
-    layer.set_weights(fit(Examples.joined([first, *more]), class_labels, kernel, bias, strength))
+    layer.set_weights(fit(Examples.joined(more), class_labels, kernel, bias, strength))
 
     learnt = Model(replace(model.configuration, temperature=1.0), model.network, "")
     return _calibrated(learnt, begun.threshold, np.concatenate(scores), np.concatenate(right))
@@ -273,15 +271,15 @@ def _calibrated(model: Model, threshold: float, scores: np.ndarray, right: np.nd
         scores: (n,) of detections in pictures that were not learnt from, as the head gives them.
         right: (n,) bool, at most one for each object.
     """
+    unchanged = replace(model, configuration=replace(model.configuration, threshold=threshold))
     if model.has_boxes or not right.any() or right.all():
-        return Model(replace(model.configuration, threshold=threshold), model.network, "")
+        return unchanged
     odds = logit(np.clip(scores, *detector.CERTAIN))
     slope, constant = calibration.fit_box_score(odds[:, None], right)
     if slope < LEAST_SLOPE:
-        return Model(replace(model.configuration, threshold=threshold), model.network, "")
+        return unchanged
     chosen = calibration.threshold_expected(expit(slope * odds + constant), PRECISION)
-    configuration = replace(model.configuration, odds_score=(slope, constant), threshold=chosen)
-    return Model(configuration, model.network, "")
+    return replace(model, configuration=replace(model.configuration, odds_score=(slope, constant), threshold=chosen))
 
 
 def _best_strength(
@@ -303,15 +301,10 @@ def _best_strength(
     return min(losses, key=lambda strength: losses[strength])
 
 
-def _judged(
-    seen: Seen, picture: Picture, head: tuple[np.ndarray, np.ndarray], class_labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of what a head finds in a picture, and whether each overlaps an instrument by `RIGHT` or more."""
-    levels = seen.said(*head)
-    found = windows.score_windows(levels, class_labels)
-    located = detector.locate(levels, found, class_labels, seen.width, seen.height, evaluate.LOWEST)
+def _judged(located: Detections, picture: Picture) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of what was found in a picture, and whether each overlaps an instrument by `RIGHT` or more."""
     located = located[detector.best_of_each(located)]
-    right, counted = metrics.match(located.boxes, located.scores, evaluate.truth_of(picture), RIGHT)
+    right, counted = metrics.match(located.boxes, located.scores, evaluate.truth_of(picture.regions), RIGHT)
     if not picture.complete:  # what nobody spoke of is neither right nor wrong
         counted &= right
     return located.scores[counted], right[counted]

@@ -170,6 +170,11 @@ class Judged:
         """(k,) average precision of k resamples; ``draws`` (k, pictures) says how often each picture was drawn."""
         return average_precision(self.right, draws[:, self.pictures], draws @ self.wanted, points)
 
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """Recall and precision, (n,) each, of the best detection, the best two, and so on."""
+        found = np.cumsum(self.right)
+        return found / max(1, int(self.wanted.sum())), found / (1 + np.arange(len(found)))
+
 
 def judge(found: Sequence[tuple[np.ndarray, np.ndarray]], truths: Sequence[Truth], iou: float) -> Judged:
     """Match the detections of every picture by the rule of `match`.

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, agreement, composites, memory, speed, suppression
+from benchmarks import accuracy, agreement, composites, loop, memory, speed, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "accuracy": accuracy.run,
     "composites": composites.run,
     "agreement": agreement.run,
+    "loop": loop.run,
 }
 
 if __name__ == "__main__":

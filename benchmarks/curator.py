@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import shapely
 from cytomine import Cytomine
 from cytomine.models import Annotation, AnnotationCollection
-from shapely import affinity
 from shapely.geometry.base import BaseGeometry
+
+from annotator.detection.boxes import intersection_over_union
+from annotator.platform.geometry import flip
 
 SAME_PLACE = 0.3  # intersection over union from which a detection shows an instrument
 GOOD_SHAPE = 0.7  # and from which its shape needs no correction
@@ -62,7 +65,7 @@ def _review(
     said = []
     left = list(range(len(truths)))
     for item in own:
-        shape = _flipped(shapely.from_wkt(item.location), height)
+        shape = flip(shapely.from_wkt(item.location), height)
         overlaps = {number: _overlap(shape, truths[number].shape) for number in left}
         best = max(overlaps, key=lambda number: overlaps[number], default=None)
         if best is None or overlaps[best] < SAME_PLACE:
@@ -73,28 +76,23 @@ def _review(
         copy = _checked(client.post(f"annotation/{item.id}/review.json", json.dumps({"terms": [truth.term]})))
         good_shape = overlaps[best] >= GOOD_SHAPE
         if not good_shape:
-            location = _flipped(truth.shape, height).wkt
+            location = flip(truth.shape, height).wkt
             number = copy["reviewedannotation"]["id"]
             _checked(client.put(f"annotation/{number}.json", json.dumps({"id": number, "location": location})))
         said.append("accepted" if good_shape and item.term == [truth.term] else "corrected")
     for number in left:
         truth = truths[number]
         drawn = Annotation(
-            location=_flipped(truth.shape, height).wkt, id_image=image, id_project=project, id_terms=[truth.term]
+            location=flip(truth.shape, height).wkt, id_image=image, id_project=project, id_terms=[truth.term]
         ).save()
         _checked(client.post(f"annotation/{_checked(drawn).id}/review.json", json.dumps({"terms": [truth.term]})))
         said.append("drawn")
     return said
 
 
-def _flipped(shape: BaseGeometry, height: int) -> BaseGeometry:
-    return affinity.affine_transform(shape, [1, 0, 0, -1, 0, height])
-
-
 def _overlap(one: BaseGeometry, other: BaseGeometry) -> float:
     """Intersection over union of the boxes around two shapes, for the truth is known as boxes."""
-    a, b = (shapely.box(*shape.bounds) for shape in (one, other))
-    return float(a.intersection(b).area / a.union(b).area)
+    return float(intersection_over_union(np.array(one.bounds), np.array(other.bounds)))
 
 
 def _checked(answer: Any) -> Any:

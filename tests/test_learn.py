@@ -14,7 +14,6 @@ from annotator.platform import promotion
 from annotator.platform.connection import Connection
 from benchmarks.curator import Instrument, look_through
 
-SUCCESS, FAILED = 3, 4
 SIDE = 260
 
 
@@ -38,11 +37,10 @@ def draw(path, kind, random):
 def collection(project, tmp_path):
     """Twenty-four images of two things that no model knows, some of nothing; with the truth."""
     random = np.random.default_rng(5)
-    terms = {term["name"]: term["id"] for term in project.server.store.find("term", ontology=project.ontology)}
     lens = seed.add_term(project.server.store, project.ontology, "Lens of Doom")["id"]
     images = {}
     for number in range(24):
-        kind, term = (("lens", lens), ("bars", terms["gitaren"]), ("nothing", None))[number % 3]
+        kind, term = (("lens", lens), ("bars", _term(project, "gitaren")), ("nothing", None))[number % 3]
         box = draw(tmp_path / f"{number}.png", kind, random)
         image = project.add_image(tmp_path / f"{number}.png")
         images[image] = (SIDE, [Instrument(term, shapely.box(*box))] if term else [])

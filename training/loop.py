@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ def train(
     epochs: int,
     patience: int,
     seed: int,
+    criterion: Callable[[int, Mapping[str, float]], float] = lambda _, losses: losses["val_loss"],
 ) -> None:
-    """Fit a compiled model until the development loss has not fallen for ``patience`` epochs; keep the best weights.
+    """Fit a compiled model until the criterion has not fallen for ``patience`` epochs; keep the best weights.
 
     After each epoch everything that the next one depends on is written to one file in ``folder``, and ``log.csv`` gets
     a line. If that file is there, training goes on from it and ends with the weights it would have had without a stop.
@@ -42,6 +43,8 @@ def train(
         epochs: at the most.
         patience: epochs.
         seed: of everything random in an epoch, with its number.
+        criterion: what the best epoch has least of, from how many epochs were trained and the losses and metrics of the
+            last; by default the development loss.
 
     Raises:
         AnnotatorError: (BAD_MODEL) the state in the folder is of another network, or the loss is not a number.
@@ -67,8 +70,9 @@ def train(
             )
         epoch += 1
         waited += 1
-        if losses["val_loss"] < best:
-            best, waited, best_weights = losses["val_loss"], 0, [np.asarray(weight) for weight in model.weights]
+        value = criterion(epoch, losses)
+        if value < best:
+            best, waited, best_weights = value, 0, [np.asarray(weight) for weight in model.weights]
         _log(folder / LOG, {"epoch": epoch, **losses})
         _save(model, folder / STATE, {"epoch": epoch, "best": best, "waited": waited}, best_weights)
     model.set_weights(best_weights)

@@ -1,8 +1,9 @@
-"""``python -m annotator COMMAND``: the demo, the embedded server, the descriptor."""
+"""``python -m annotator COMMAND``: the demo, explanations, the embedded server, the descriptor."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -27,6 +28,17 @@ def main(argv: list[str]) -> int:
     demo.add_argument("--images", type=Path, help="folder of pictures; default: a gallery drawn for the demo")
     demo.add_argument("--out", type=Path, default=Path("out/demo"), help="default: out/demo")
     demo.add_argument("--model", type=Path, help="model bundle, folder or zip; default: the built-in model")
+    explain = commands.add_parser(
+        "explain",
+        help="show what in pictures speaks for an instrument, as masks and on a page",
+        description="Writes OUT/masks/STEM.visualbackprop.png (where the network looks), OUT/masks/STEM.class.png "
+        "(what speaks for the best detection's instrument, or the likeliest), both 8-bit grey and of the picture's own "
+        "size after its EXIF orientation, and OUT/index.html. STEM is the file's name without suffix, or with it where "
+        "files would share it.",
+    )
+    explain.add_argument("--images", type=Path, required=True, help="folder of pictures")
+    explain.add_argument("--out", type=Path, required=True, help="folder for what is written")
+    explain.add_argument("--model", type=Path, help="model bundle, folder or zip; default: the built-in model")
     undo = commands.add_parser("undo", help="delete what a job drew, except what people have reviewed")
     undo.add_argument("--job", type=int, required=True, help="id of the job")
     for name in ("host", "public_key", "private_key"):
@@ -50,6 +62,11 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
         from annotator.demo import demo
 
         return demo(arguments.images, arguments.out, arguments.model, rest)
+    elif arguments.command == "explain":
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log is not for people
+        from annotator import explain_pictures
+
+        explain_pictures.run(arguments.images, arguments.out, arguments.model)
     elif arguments.command == "undo":
         from annotator.platform.connection import Connection
         from annotator.undo import undo

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -36,9 +38,38 @@ def open_rgb(path: Path) -> np.ndarray:
     Raises:
         AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
     """
+    with _opened(path) as picture:
+        return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
+
+
+def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
+    """A picture of at most ``largest`` pixels on its longest side, turned as its EXIF orientation says.
+
+    A JPEG much larger than that is never decoded in full.
+
+    Returns:
+        (h, w, 3) uint8 RGB, and the full width and height after turning.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
+    """
+    with _opened(path) as picture:
+        full = picture.size
+        picture.draft("RGB", (2 * largest, 2 * largest))  # by halves, to at least that
+        picture.load()
+        lying = picture.size
+        ImageOps.exif_transpose(picture, in_place=True)
+        width, height = full if picture.size == lying else full[::-1]
+        shrunk = to_rgb(picture)
+        shrunk.thumbnail((largest, largest))
+        return np.asarray(shrunk), width, height
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as picture:
-            return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
+            yield picture
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise AnnotatorError(
             f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE

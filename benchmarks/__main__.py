@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, agreement, composites, loop, memory, speed, suppression
+from benchmarks import accuracy, agreement, composites, loop, memory, speed, style, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "composites": composites.run,
     "agreement": agreement.run,
     "loop": loop.run,
+    "style": style.run,
 }
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
-from annotator.pictures import to_rgb
+from annotator.pictures import open_rgb, open_shrunk, to_rgb
 
 RAMP = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
 
@@ -39,3 +39,24 @@ def test_printing_inks_become_colours():
     found = np.asarray(to_rgb(Image.new("CMYK", (1, 1), (255, 0, 0, 0))))[0, 0]
     assert found[0] < 60
     assert found[1] > 120
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_shrunk_pictures_stand_upright(tmp_path, suffix, orientation):
+    picture = Image.new("RGB", (640, 400), "navy")
+    picture.paste("white", (0, 0, 320, 200))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    picture.save(tmp_path / f"picture{suffix}", exif=exif)
+    found, width, height = open_shrunk(tmp_path / f"picture{suffix}", 80)
+    full = open_rgb(tmp_path / f"picture{suffix}")
+    assert (height, width) == full.shape[:2]
+    assert max(found.shape) == 80
+    np.testing.assert_allclose(found[::10, ::10], full[4::80, 4::80], atol=40)
+
+
+def test_a_small_picture_is_not_enlarged(picture):
+    found, width, height = open_shrunk(picture, 1000)
+    assert (width, height) == (300, 200)
+    np.testing.assert_array_equal(found, open_rgb(picture))

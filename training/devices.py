@@ -35,14 +35,14 @@ def distributed() -> contextlib.AbstractContextManager[object]:
     return tf.distribute.MirroredStrategy().scope()
 
 
-def value_and_gradient(loss: Callable[[Any], Any]) -> Callable[[np.ndarray], tuple[float, np.ndarray]]:
+def value_and_gradient(loss: Callable[[Any], Any]) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """A compiled function that gives a loss and its gradient.
 
     Args:
-        loss: from a tensor to a scalar, written with `keras.ops`.
+        loss: from a tensor to a scalar or to terms (k,) that add up to it, written with `keras.ops`.
 
     Returns:
-        From an array float32 to the loss and the gradient, of the array's shape.
+        From an array float32 to the loss, or its terms, and the gradient of their sum, of the array's shape.
 
     Raises:
         AnnotatorError: (USAGE) Keras does not run on TensorFlow: `keras.ops` has no gradients of its own.
@@ -62,8 +62,8 @@ def value_and_gradient(loss: Callable[[Any], Any]) -> Callable[[np.ndarray], tup
             value = loss(values)
         return value, tape.gradient(value, values)
 
-    def call(values: np.ndarray) -> tuple[float, np.ndarray]:
+    def call(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         value, gradient = compiled(tf.constant(values, tf.float32))
-        return float(value), gradient.numpy()
+        return value.numpy(), gradient.numpy()
 
     return call

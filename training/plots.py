@@ -143,3 +143,25 @@ def style_map(places: np.ndarray, labels: np.ndarray, medoids: np.ndarray, out: 
         axes.annotate(str(label), place, textcoords="offset points", xytext=(8, 6))
     axes.legend(fontsize=8)
     figure.savefig(out, dpi=120)
+
+
+def style_terms(values: np.ndarray, names: Sequence[str], sides: np.ndarray, out: Path) -> None:
+    """The terms of a style transfer's loss over its steps, on a logarithmic scale; a line where the size grows.
+
+    Args:
+        values: (steps, terms).
+        names: of the terms.
+        sides: (steps,) the longest side in pixels at each step.
+        out: PNG file.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot(xlabel="step", ylabel="loss", yscale="log")
+    steps = np.arange(1, len(values) + 1)
+    axes.plot(steps, values.sum(axis=1), color="black", label="sum")
+    for column, name in zip(values.T, names, strict=True):
+        if column.any():
+            axes.plot(steps, column, label=name)
+    for step in np.flatnonzero(np.diff(sides)) + 1:
+        axes.axvline(step + 0.5, color="grey", linestyle=":")
+    axes.legend()
+    figure.savefig(out, dpi=120)

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
@@ -44,8 +45,12 @@ class Settings:
     seed: int
 
 
-def claim(out: Path, settings: Settings) -> None:
+def claim(out: Path, settings: Any) -> None:
     """Make the run's folder and note what it is for.
+
+    Args:
+        out: the folder.
+        settings: any dataclass.
 
     Raises:
         AnnotatorError: (USAGE) it belongs to a run with other settings.

@@ -12,7 +12,7 @@ from PIL import Image
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from annotator.pictures import open_rgb
+from annotator.pictures import open_shrunk
 from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
 
@@ -100,10 +100,7 @@ def read_shrunk(path: Path) -> tuple[np.ndarray, int, int]:
     Raises:
         AnnotatorError: (BAD_IMAGE) it cannot be read.
     """
-    picture = Image.fromarray(open_rgb(path))
-    width, height = picture.size
-    picture.thumbnail((SCAN_SIDE, SCAN_SIDE))
-    return np.asarray(picture), width, height
+    return open_shrunk(path, SCAN_SIDE)
 
 
 def size_of(path: Path) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 NETWORKS = ("efficientnet-lite0", "vgg16", "vgg19")
+STYLE, VARIATION = 5.0, 1.0  # weights of style and smoothness in a slow transfer, where content has 1
 
 
 def add(commands: Any) -> None:
@@ -30,6 +31,24 @@ def add(commands: Any) -> None:
     )
     _add_network(cluster, "efficientnet-lite0")
 
+    gatys = own.add_parser(
+        "gatys",
+        help="one picture in the style of another, slowly and well",
+        description="Change a picture until a network sees the content of one and the style of the other (Gatys et al. "
+        "2015). Writes OUT/picture.png, a picture every 50 steps, OUT/log.csv and OUT/loss.png. Stopped and started "
+        "again, it goes on.",
+    )
+    gatys.add_argument("--content", type=Path, required=True, help="picture whose content is kept")
+    gatys.add_argument("--style", type=Path, required=True, help="picture whose style is taken")
+    gatys.add_argument("--out", type=Path, required=True, help="folder of this transfer")
+    gatys.add_argument("--size", type=int, default=512, help="longest side of the result in pixels (default: 512)")
+    gatys.add_argument("--steps", type=int, default=200, help="at each of up to three sizes (default: 200)")
+    gatys.add_argument("--start", choices=("content", "noise"), default="content", help="(default: content)")
+    gatys.add_argument("--style-weight", type=float, default=STYLE, help=f"against content (default: {STYLE:g})")
+    gatys.add_argument("--variation-weight", type=float, default=VARIATION, help=f"smoothness (default: {VARIATION:g})")
+    gatys.add_argument("--seed", type=int, default=7, help="of the noise (default: 7)")
+    _add_network(gatys, "vgg19")
+
 
 def _add_network(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument(
@@ -46,3 +65,19 @@ def run(arguments: argparse.Namespace) -> None:
         from training.style import clusters
 
         clusters.run(arguments.images, arguments.out, arguments.network, arguments.weights, arguments.noise)
+    elif arguments.style_command == "gatys":
+        from training.style import gatys
+
+        settings = gatys.Settings(
+            content=str(arguments.content),
+            style=str(arguments.style),
+            network=arguments.network,
+            weights=arguments.weights,
+            size=arguments.size,
+            steps=arguments.steps,
+            start=arguments.start,
+            style_weight=arguments.style_weight,
+            variation_weight=arguments.variation_weight,
+            seed=arguments.seed,
+        )
+        gatys.run(settings, arguments.out)

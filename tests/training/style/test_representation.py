@@ -75,7 +75,9 @@ def test_gradient_equals_finite_differences(random):
         direction = random.normal(size=start.shape).astype(np.float32)
         direction /= np.linalg.norm(direction)
         up, down = (loss(start + step * direction)[0] for step in (2.0, -2.0))
-        assert (up - down) / 4 == pytest.approx(float((gradient * direction).sum()), rel=0.02, abs=1e-3 * value / 255)
+        assert (up - down) / 4 == pytest.approx(
+            float((gradient * direction).sum()), rel=0.02, abs=1e-3 * float(value) / 255
+        )
 
 
 @pytest.mark.parametrize("backbone", ["vgg16", "vgg19", "efficientnet-lite0"])

@@ -1,0 +1,129 @@
+"""``python -m annotator explain``: for each picture of a folder, what speaks for what in it, as masks and on a page."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from annotator.detection import SCAN_SIDE
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.explain.picture import Explanation, explain, explainer_of
+from annotator.models import builtin, bundle
+from annotator.models.bundle import Model
+from annotator.pictures import SUFFIXES, open_shrunk
+from annotator.report.explanations import Explained, Named, over, write_explanations_page
+
+MASKS, PICTURES, PAGE = "masks", "pictures", "index.html"
+PAGE_SIDE = 640  # pixels of a picture on the page
+LARGEST = 500_000_000  # pixels of a picture; Pillow refuses what has twice as many
+SECONDS = 5  # between two lines on how far it is
+ALTERNATIVES = 5  # other names that a detection mentions
+
+
+def run(images: Path, out: Path, model_path: Path | None) -> None:
+    """Explain the pictures that lie in a folder.
+
+    Writes for each ``out/masks/STEM.visualbackprop.png`` and ``out/masks/STEM.class.png``, 8-bit grey of the picture's
+    own size after its EXIF orientation, where STEM is the file's name without its suffix, or the whole name where
+    several files would share it; and ``out/index.html`` with ``out/pictures/``.
+
+    Args:
+        images: folder of pictures; folders in it are not looked into.
+        out: folder of what is written.
+        model_path: bundle, folder or zip; None is the built-in model.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) no folder, no pictures in it, no such model, or not one picture
+            that can be read.
+    """
+    if not images.is_dir():
+        raise AnnotatorError(f"There is no folder {images}. Name one with pictures.", ExitCode.USAGE)
+    files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise AnnotatorError(f"{images} holds no pictures ({', '.join(SUFFIXES)}).", ExitCode.USAGE)
+    for folder in (MASKS, PICTURES):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+    model = bundle.load(model_path) if model_path else builtin.load()
+    explaining = explainer_of(model)
+    Image.MAX_IMAGE_PIXELS = LARGEST
+
+    explained: list[Explained] = []
+    failures: dict[str, str] = {}
+    told = time.monotonic()
+    for number, (file, stem) in enumerate(zip(files, stems(files), strict=True), start=1):
+        try:
+            image, width, height = open_shrunk(file, SCAN_SIDE)
+        except AnnotatorError as error:
+            print(error, file=sys.stderr)
+            failures[file.name] = str(error)
+            continue
+        found = explain(model, explaining, image)
+        _write_mask(found.visual_backprop, width, height, out / MASKS / f"{stem}.visualbackprop.png")
+        _write_mask(found.class_mask, width, height, out / MASKS / f"{stem}.class.png")
+        shown = _write_pictures(image, found, out / PICTURES, stem)
+        explained.append(_as_explained(model, found, file.name, width, height, shown))
+        if time.monotonic() - told > SECONDS or number == len(files):
+            told = time.monotonic()
+            print(f"{number} of {len(files)} pictures explained", file=sys.stderr, flush=True)
+    if not explained:
+        raise AnnotatorError(
+            f"None of the {len(files)} pictures in {images} can be read. Replace them.", ExitCode.BAD_IMAGE
+        )
+    page = write_explanations_page(explained, failures, f"{model.name} {model.version}")
+    (out / PAGE).write_text(page, encoding="utf-8")
+    print(f"Look at   {out / PAGE}")
+    print(f"Masks in  {out / MASKS}")
+
+
+def stems(files: Sequence[Path]) -> list[str]:
+    """A name for what is written about each file of one folder: without its suffix, unless others would share it.
+
+    Two names that differ in upper and lower case only are one on some disks.
+    """
+    whole = {file.name.casefold() for file in files}
+    count = Counter(file.stem.casefold() for file in files)
+    return [
+        file.stem if count[file.stem.casefold()] == 1 and file.stem.casefold() not in whole else file.name
+        for file in files
+    ]
+
+
+def _write_mask(mask: np.ndarray, width: int, height: int, file: Path) -> None:
+    grey = Image.fromarray(np.round(mask * 255).astype(np.uint8))
+    grey.resize((width, height), Image.Resampling.BILINEAR).save(file)
+
+
+def _write_pictures(image: np.ndarray, found: Explanation, folder: Path, stem: str) -> tuple[str, str, str]:
+    """The picture and each mask over it, small; returns the names of their files."""
+    small = Image.fromarray(image)
+    small.thumbnail((PAGE_SIDE, PAGE_SIDE))
+    pixels = np.asarray(small)
+    names = (f"{stem}.jpg", f"{stem}.visualbackprop.jpg", f"{stem}.class.jpg")
+    for name, shown in zip(
+        names, (pixels, over(pixels, found.visual_backprop), over(pixels, found.class_mask)), strict=True
+    ):
+        Image.fromarray(shown).save(folder / name, quality=85)
+    return names
+
+
+def _as_explained(
+    model: Model, found: Explanation, name: str, width: int, height: int, shown: tuple[str, str, str]
+) -> Explained:
+    detections = found.detections
+    named = [
+        Named(
+            model.labels[label].name,
+            float(score),
+            ", ".join(f"{model.labels[other].name} {value:.2f}" for other, value in list(also.items())[:ALTERNATIVES]),
+        )
+        for label, score, also in zip(detections.labels, detections.scores, detections.alternatives, strict=True)
+    ]
+    return Explained(
+        name, width, height, model.labels[found.label].name, found.score, named, *(f"{PICTURES}/{one}" for one in shown)
+    )

@@ -1,0 +1,103 @@
+"""The page of the command ``explain``: each picture, and both masks over it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from urllib.parse import quote
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from PIL import Image
+
+from annotator.text import printable
+
+STRENGTH = 0.75  # of the colours where a mask is 1
+
+
+@dataclass(frozen=True)
+class Named:
+    """One instrument in a picture.
+
+    Attributes:
+        instrument: its name.
+        score: in [0, 1].
+        also: what else it may be, with scores, as text; empty when nothing else was seen there.
+    """
+
+    instrument: str
+    score: float
+    also: str = ""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One picture and what was found in it.
+
+    Attributes:
+        file_name: of the picture; hostile text for all we know.
+        width: in pixels.
+        height: in pixels.
+        instrument: what the mask of the class is about.
+        score: of the picture's best detection, or what the likeliest window would have been given.
+        found: detections, best first; maybe none.
+        picture: path of a small version, from the page.
+        visual_backprop: path of the same with VisualBackProp's mask over it.
+        class_mask: path of the same with the mask of the class over it.
+    """
+
+    file_name: str
+    width: int
+    height: int
+    instrument: str
+    score: float
+    found: Sequence[Named]
+    picture: str
+    visual_backprop: str
+    class_mask: str
+
+
+def over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A mask as heat over a greyed picture: the higher, the brighter and the less of the picture shows through.
+
+    Colours follow the root of the mask, for masks are mostly low; the files for other programs hold it as it is.
+
+    Args:
+        picture: (h, w, 3) uint8.
+        mask: in [0, 1], of the picture's shape at any size.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    height, width = picture.shape[:2]
+    fitted = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    shown = np.sqrt(np.clip(np.asarray(fitted), 0, 1))
+    heat = mpl.colormaps["inferno"](shown)[..., :3] * 255
+    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)[..., None]
+    share = STRENGTH * shown[..., None]
+    return np.round(grey * (1 - share) + heat * share).astype(np.uint8)
+
+
+def write_explanations_page(explained: Sequence[Explained], failures: Mapping[str, str], model: str) -> str:
+    """The page as HTML, beside which the small pictures lie.
+
+    Args:
+        explained: the pictures that could be read.
+        failures: why a file could not be, by its name.
+        model: its name and version.
+    """
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
+    environment.filters["address"] = _address
+    template = environment.from_string(resources.files(__package__).joinpath("explanations.html.j2").read_text("utf-8"))
+    return template.render(explained=explained, failures=failures, model=model)
+
+
+def _shown(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _address(path: str) -> str:
+    return quote(os.fsencode(path))

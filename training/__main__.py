@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, required=True, help="folder for what is measured")
     evaluate.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
 
-    style_command.add(commands)
+    style_command.add(commands, FORMATS)
     return parser
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
-from training.datasets.pictures import Picture, Region, clip, label_named
+from training.datasets.pictures import PARTS, Picture, Region, clip, label_named
 from training.datasets.tables import inside, read_json
 
 ANNOTATIONS = "annotations.json"
@@ -54,8 +54,8 @@ def read(path: Path) -> list[Picture]:
 
 def _part(image: dict[str, Any]) -> str:
     part = str(image.get("split") or "")
-    if part not in ("", "training", "development", "test"):
-        raise ValueError(f"split {part!r}, wanted training, development or test")
+    if part not in ("", *PARTS):
+        raise ValueError(f"split {part!r}, wanted {', '.join(PARTS)}")
     return part
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import picture_files
-from training.datasets.pictures import Picture, Region, label_named
+from training.datasets.pictures import PARTS, Picture, Region, label_named
 from training.datasets.tables import inside, read_table
 
 TABLE = "labels.csv"
@@ -17,13 +17,14 @@ def read(path: Path) -> list[Picture]:
 
     Args:
         path: holds ``labels.csv`` with the columns ``file`` and ``label`` and, where known, ``mimo_id`` and ``object``
-            (whatever tells museum objects apart); or, without that table, one folder a class with pictures in it.
+            (whatever tells museum objects apart), ``split`` and ``sources`` (see `Picture`; sources apart by blanks);
+            or, without that table, one folder a class with pictures in it.
 
     Returns:
         Pictures in the table's order, or by name; files in class folders that are no pictures are left out.
 
     Raises:
-        AnnotatorError: (USAGE) the table is damaged, or a MIMO id is no number.
+        AnnotatorError: (USAGE) the table is damaged, a MIMO id is no number, or a split is none.
     """
     if (path / TABLE).is_file():
         return [_from_row(path, row) for row in read_table(path / TABLE, ("file", "label"))]
@@ -40,4 +41,15 @@ def _from_row(path: Path, row: dict[str, str]) -> Picture:
     if number and not number.isdecimal():
         raise AnnotatorError(f"{TABLE}: the MIMO id {number!r} of {row['file']!r} is no number.", ExitCode.USAGE)
     label = label_named(row["label"], int(number) if number else None)
-    return Picture(inside(path, row["file"]), row.get("object") or row["file"], (Region(label),))
+    part = row.get("split", "")
+    if part not in ("", *PARTS):
+        raise AnnotatorError(
+            f"{TABLE}: the split {part!r} of {row['file']!r} is none of {', '.join(PARTS)}.", ExitCode.USAGE
+        )
+    return Picture(
+        inside(path, row["file"]),
+        row.get("object") or row["file"],
+        (Region(label),),
+        part,
+        tuple(row.get("sources", "").split()),
+    )

@@ -17,6 +17,7 @@ from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
 
 Box = tuple[float, float, float, float]
+PARTS = ("training", "development", "test")  # what a picture can be for
 
 
 @dataclass(frozen=True)

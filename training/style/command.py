@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 NETWORKS = ("efficientnet-lite0", "vgg16", "vgg19")
+RESTYLES = ("reinhard", "fourier")
 STYLE, VARIATION = 5.0, 1.0  # weights of style and smoothness in a slow transfer, where content has 1
 
 
-def add(commands: Any) -> None:
+def add(commands: Any, formats: Sequence[str]) -> None:
     """Add the command ``style`` to those of ``python -m training``."""
     style = commands.add_parser("style", help="styles of a collection; photographs restyled to learn from")
     own = style.add_subparsers(dest="style_command", required=True, metavar="COMMAND")
@@ -49,6 +51,27 @@ def add(commands: Any) -> None:
     gatys.add_argument("--seed", type=int, default=7, help="of the noise (default: 7)")
     _add_network(gatys, "vgg19")
 
+    stylise = own.add_parser(
+        "stylise",
+        help="restyled copies of labelled pictures, to learn from besides the pictures themselves",
+        description="Restyle those of labelled pictures that training would learn from under the same seed, each in a "
+        "style drawn at random. Writes a data set to give to training as a further --data, which stays in the split of "
+        "its sources, and OUT/sheet.jpg to look at.",
+    )
+    stylise.add_argument("--images", type=Path, required=True, help="folder of labelled pictures")
+    stylise.add_argument("--styles", type=Path, required=True, help="folder of pictures whose styles are taken")
+    stylise.add_argument("--out", type=Path, required=True, help="folder for the copies")
+    stylise.add_argument(
+        "--with",
+        dest="kind",
+        choices=RESTYLES,
+        required=True,
+        help="reinhard: mean and spread of colours; fourier: coarse light and dark",
+    )
+    stylise.add_argument("--proportion", type=float, default=1.0, help="copies a picture (default: 1)")
+    stylise.add_argument("--format", choices=formats, help="how the folder is laid out")
+    stylise.add_argument("--seed", type=int, default=7, help="give that of the training (default: 7)")
+
 
 def _add_network(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument(
@@ -81,3 +104,17 @@ def run(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
         )
         gatys.run(settings, arguments.out)
+    elif arguments.style_command == "stylise":
+        from training.style import stylise
+
+        stylise.run(
+            stylise.Settings(
+                images=str(arguments.images),
+                format=arguments.format,
+                styles=str(arguments.styles),
+                kind=arguments.kind,
+                proportion=arguments.proportion,
+                seed=arguments.seed,
+            ),
+            arguments.out,
+        )

@@ -1,0 +1,195 @@
+"""Restyled copies of labelled pictures, made once and learnt from like any other data (Geirhos et al. 2019)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import open_rgb
+from training import datasets, plots, runs, splits
+from training.datasets import Picture, labels_of
+from training.datasets.coco import ANNOTATIONS, IMAGES
+from training.datasets.folder import TABLE
+from training.datasets.pictures import size_of
+from training.splits import Fingerprint
+from training.style import recolour
+from training.style.clusters import style_files
+
+Restyle = Callable[[np.ndarray, np.ndarray], np.ndarray]  # content and style, (h, w, 3) uint8 each, to (h, w, 3) uint8
+KINDS: dict[str, Restyle] = {"reinhard": recolour.reinhard, "fourier": recolour.fourier}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What copies were asked for; kept in their folder as ``config.json``.
+
+    Attributes:
+        images: folder of labelled pictures.
+        format: a key of `training.datasets.FORMATS`, None to guess.
+        styles: folder of pictures whose styles are taken.
+        kind: a key of `KINDS`.
+        proportion: copies for each picture that is learnt from; below 1 some have none, above 1 some have several.
+        seed: of the split, as for the training, and of who gets which style.
+    """
+
+    images: str
+    format: str | None
+    styles: str
+    kind: str
+    proportion: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A restyled picture: its file within the folder, what it was made of, and the file and digits of its style."""
+
+    file: str
+    content: Picture
+    style: Path
+    sources: tuple[str, ...]
+
+
+def run(settings: Settings, out: Path) -> list[Copy]:
+    """Write restyled copies of pictures that are learnt from, as a data set that `training.datasets` reads.
+
+    Pictures are parted as in training under the same seed. Only those that are learnt from are copied, and a copy says
+    so, has the group of its picture and names both sources: nothing that is judged by is learnt from in another style.
+    Photographs become ``labels.csv``, pictures with boxes ``annotations.json``; ``sheet.jpg`` is to look at.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_IMAGE) a setting is out of range; the pictures or styles do not do; the folder
+            holds other copies.
+    """
+    if settings.proportion <= 0:
+        raise AnnotatorError(f"A proportion of {settings.proportion}: it must be above 0, 1 is usual.", ExitCode.USAGE)
+    restyle = KINDS[settings.kind]
+    fingerprints = splits.readable(datasets.read(Path(settings.images), settings.format))
+    parts = splits.split(list(fingerprints), list(fingerprints.values()), settings.seed)
+    styles = splits.readable([Picture(file, file.name) for file in style_files(Path(settings.styles))])
+    runs.claim(out, settings)
+    (out / IMAGES).mkdir(exist_ok=True)
+    made, alike = _copies(settings, restyle, parts.training, fingerprints, styles, out)
+    held = [fingerprints[picture] for picture in (*parts.development, *parts.test)]
+    leaking = _near(alike, held)
+    copies = [copy for copy, leaks in zip(made, leaking, strict=True) if not leaks]
+    if not copies:
+        raise AnnotatorError(
+            f"A proportion of {settings.proportion} of {len(parts.training)} pictures leaves no copy. Ask for more.",
+            ExitCode.USAGE,
+        )
+    photographs = all(len(copy.content.regions) == 1 and copy.content.regions[0].box is None for copy in copies)
+    (_write_table if photographs else _write_coco)(copies, out)
+    _sheet(copies, out)
+    print(
+        f"{len(copies)} copies of {len({copy.content for copy in copies})} pictures in {len(styles)} styles are in "
+        f"{out}; look at {out / 'sheet.jpg'}.",
+        flush=True,
+    )
+    if leaking.any():
+        print(f"{int(leaking.sum())} copies look like a picture that is kept to judge by: left out.", file=sys.stderr)
+    return copies
+
+
+def _copies(
+    settings: Settings,
+    restyle: Restyle,
+    contents: Sequence[Picture],
+    fingerprints: dict[Picture, Fingerprint],
+    styles: dict[Picture, Fingerprint],
+    out: Path,
+) -> tuple[list[Copy], list[int]]:
+    """The copies and their perceptual hashes; a file that is there already is not made again."""
+    random = np.random.default_rng(settings.seed)
+    count = round(settings.proportion * len(contents))
+    rounds = np.tile(np.arange(len(contents)), (-(-count // len(contents)), 1))
+    order = random.permuted(rounds, axis=1).ravel()[:count]
+    chosen = random.integers(len(styles), size=count)
+    every = list(styles)
+    made, hashes = [], []
+    for number, (content, style) in enumerate(zip(order.tolist(), chosen.tolist(), strict=True)):
+        picture, own = contents[content], every[style]
+        file = f"{IMAGES}/{number:05d}.jpg"
+        if not (out / file).exists():
+            restyled = io.BytesIO()
+            Image.fromarray(restyle(open_rgb(picture.path), open_rgb(own.path))).save(restyled, "JPEG", quality=92)
+            runs.write_whole(out / file, restyled.getvalue())
+        hashes.append(splits.perceptual_hash(open_rgb(out / file)))
+        sources = (fingerprints[picture].sha256, *picture.sources, styles[own].sha256)
+        made.append(Copy(file, picture, own.path, sources))
+        if (number + 1) % 100 == 0:
+            print(f"{number + 1} of {count} pictures restyled", flush=True)
+    return made, hashes
+
+
+def _near(hashes: Sequence[int], held: Sequence[Fingerprint]) -> np.ndarray:
+    """(n,) bool: which perceptual hashes are those of near-duplicates of pictures that are held back."""
+    own, others = np.array(hashes, np.uint64), np.array([one.perceptual for one in held], np.uint64)
+    return (np.bitwise_count(own[:, None] ^ others[None]) <= splits.NEAR).any(axis=1)
+
+
+def _write_table(copies: Sequence[Copy], out: Path) -> None:
+    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file", "label", "mimo_id", "object", "split", "sources", "content", "style"])
+        for copy in copies:
+            label = copy.content.regions[0].label
+            row = [copy.file, label.name, label.mimo_id, copy.content.group, "training", " ".join(copy.sources)]
+            writer.writerow([*row, copy.content.path.name, copy.style.name])
+
+
+def _write_coco(copies: Sequence[Copy], out: Path) -> None:
+    number_of = {label: number for number, label in enumerate(labels_of([copy.content for copy in copies]), start=1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, copy in enumerate(copies):
+        width, height = size_of(out / copy.file) or (0, 0)
+        images.append(
+            {
+                "id": number,
+                "file_name": Path(copy.file).name,
+                "width": width,
+                "height": height,
+                "group": copy.content.group,
+                "split": "training",
+                "sources": list(copy.sources),
+                "content": copy.content.path.name,
+                "style": copy.style.name,
+            }
+        )
+        for region in copy.content.regions:
+            if region.label in number_of:
+                x0, y0, x1, y1 = region.box or (0, 0, width, height)
+                annotations.append(
+                    {
+                        "id": len(annotations),
+                        "image_id": number,
+                        "category_id": number_of[region.label],
+                        "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "ignore": int(region.difficult),
+                    }
+                )
+    categories = [{"id": number, "name": label.name, "mimo_id": label.mimo_id} for label, number in number_of.items()]
+    content = {"images": images, "categories": categories, "annotations": annotations}
+    (out / ANNOTATIONS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def _sheet(copies: Sequence[Copy], out: Path) -> None:
+    """A page of contents, each followed by its copy."""
+    shown = copies[:: max(1, len(copies) // (plots.SHEET_ROWS * plots.SHEET_COLUMNS // 2))]
+    pairs = [
+        (open_rgb(file), np.zeros((0, 4)))
+        for copy in shown[: plots.SHEET_ROWS * plots.SHEET_COLUMNS // 2]
+        for file in (copy.content.path, out / copy.file)
+    ]
+    plots.sheet(pairs).save(out / "sheet.jpg", quality=85)

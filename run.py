@@ -4,22 +4,36 @@ import logging
 import os
 import signal
 import sys
+from typing import NoReturn
+
+
+def interrupt(*_: object) -> NoReturn:
+    """Stop what is going on, in an orderly way; a second signal does not disturb that."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main(argv: list[str]) -> int:
     """Carry out one job; the exit code is one of `annotator.errors.ExitCode`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log is not for curators
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
-    # Slurm ends a job with SIGTERM; treat it as Ctrl-C, so that the job's status is set before we go.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Slurm ends a job with SIGTERM and kills it soon after: as after Ctrl-C, the job's status is set before we go.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, interrupt)
     from annotator.parameters import argument_parser
 
     if "--help" in argv:
         argument_parser().print_help()
         return 0
+    from annotator.errors import ExitCode
     from annotator.job import run
 
-    return int(run(argv))
+    code = run(argv)
+    if code is ExitCode.INTERRUPTED:
+        logging.shutdown()
+        os._exit(code)  # at once: some thread may wait for the server still
+    return int(code)
 
 
 if __name__ == "__main__":

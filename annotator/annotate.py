@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +30,7 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 SUMMARY_KEY = "summary"
+FAILED_SHARE = 0.5  # of the images: a job in which more than this failed has failed itself
 ALTERNATIVES = 5  # other names that an annotation mentions: more than a person reads
 
 
@@ -50,7 +50,7 @@ def annotate(
         How it went, for the job's page.
 
     Raises:
-        AnnotatorError: it cannot go on, or no image could be read.
+        AnnotatorError: it cannot go on, or more than `FAILED_SHARE` of the images failed.
     """
     job.report(0, "Choosing images.", at_once=True)
     images = choose_images(connection, parameters.cytomine_id_project, parameters.cytomine_id_images)
@@ -100,28 +100,37 @@ def annotate(
 
     def store(found: tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]) -> None:
         image, new = found
-        if isinstance(new, AnnotatorError):
-            log.warning("%s", new)
-            outcome.failures[image.id] = str(new)
-        else:
-            with outcome.timed("upload"):
-                count = upload(connection, image, job.user, new, earlier)
-                records.finish(connection, job.id, image.id, count)
-                outcome.counts[image.id] = count
+        if not isinstance(new, AnnotatorError):
+            try:
+                with outcome.timed("upload"):
+                    count = upload(connection, image, job.user, new, earlier)
+                    records.finish(connection, job.id, image.id, count)
+                    outcome.counts[image.id] = count
+                return
+            except AnnotatorError as error:
+                if error.code is not ExitCode.BAD_IMAGE:
+                    raise
+                new = error
+        log.warning("%s", new)
+        outcome.failures[image.id] = str(new)
 
     start = time.monotonic()
-    with closing(overlapped(waiting, (fetch, FETCHERS), (find, 1), (store, 1))) as stored:
+    with overlapped(waiting, (fetch, FETCHERS), (find, 1), (store, 1)) as stored:
         for done, _ in enumerate(stored, start=1):
-            left = (time.monotonic() - start) / done * (len(waiting) - done)
+            seconds = time.monotonic() - start
             comment = f"{done} of {many(len(waiting), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
-            job.report(2 + 97 * done / len(waiting), f"{comment}, {_duration(left)} left.")
+            if outcome.failures:
+                comment += f", {len(outcome.failures)} failed"
+            left = seconds / done * (len(waiting) - done)
+            comment += f"; {60 * done / seconds:.0f} images a minute, {_duration(left)} left."
+            job.report(2 + 97 * done / len(waiting), comment)
 
     summary = folder / SUMMARY
     summary.write_text(json.dumps(_summary(model, threshold, images, outcome), indent=1), encoding="utf-8")
     job.upload(SUMMARY_KEY, summary)
-    if outcome.failures and not outcome.counts and not outcome.earlier:
-        raise AnnotatorError(outcome.sentence(), ExitCode.BAD_IMAGE)
-    return outcome.sentence()
+    if len(outcome.failures) > FAILED_SHARE * len(images):
+        raise AnnotatorError(f"More than half of the images: {outcome.failed()}", ExitCode.BAD_IMAGE)
+    return " ".join(filter(None, (outcome.sentence(), outcome.failed())))
 
 
 def _earlier(

@@ -25,6 +25,7 @@ def run(argv: Sequence[str]) -> ExitCode:
     Args:
         argv: the command line, as descriptor.json makes it.
     """
+    connection: Connection | None = None
     job: jobs.RunningJob | None = None
     outcome = Outcome()
     try:
@@ -39,7 +40,8 @@ def run(argv: Sequence[str]) -> ExitCode:
                 f"software/{parameters.cytomine_id_software}.json", what=f"software {parameters.cytomine_id_software}"
             )
             job = job or jobs.RunningJob.created(connection, parameters, software)
-        with tempfile.TemporaryDirectory(prefix="instruments-") as folder:
+        # Errors: after an interrupt a thread may still write there.
+        with tempfile.TemporaryDirectory(prefix="instruments-", ignore_cleanup_errors=True) as folder:
             comment = _carry_out(connection, job, parameters, outcome, Path(folder))
         log.info("%s", comment)
         job.succeed(comment)
@@ -54,6 +56,8 @@ def run(argv: Sequence[str]) -> ExitCode:
         message = f"Cannot write to {place}: {error.strerror}. Free some space there, then launch again."
         return _fail(job, outcome, message, ExitCode.DISK)
     except KeyboardInterrupt:
+        if connection is not None:
+            connection.hurry()
         return _fail(job, outcome, "Interrupted.", ExitCode.INTERRUPTED)
     except Exception as error:  # a defect of ours: the curator gets a sentence, the log the rest
         log.exception("Unexpected failure")
@@ -77,10 +81,11 @@ def _carry_out(
 
 
 def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: ExitCode) -> ExitCode:
-    if outcome.counts:
-        message += f" Stored before: {outcome.sentence()}"
     log.error("%s", message)
     if job is not None:
+        if outcome.counts:
+            done = f"{outcome.sentence()} To go on, launch again with resume {job.id}."
+            message = f"{jobs.shortened(message, jobs.COMMENT_LENGTH - len(done) - 1)} {done}"
         try:
             job.fail(message)
         except AnnotatorError as error:

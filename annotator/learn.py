@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -214,7 +213,7 @@ def _pictures(
         return image.id, as_picture(path, image, pixels.shape[1], by_image.get(image.id, ()), labels, learnt)
 
     pictures = {}
-    with closing(overlapped(images, (fetch, FETCHERS), (keep, 1))) as kept:
+    with overlapped(images, (fetch, FETCHERS), (keep, 1)) as kept:
         for done, (number, picture) in enumerate(kept, start=1):
             job.report(3 + 36 * done / len(images), f"{done} of {many(len(images), 'image')} fetched.")
             if picture is not None:

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from annotator.platform.jobs import COMMENT_LENGTH
-
 
 @dataclass
 class Outcome:
@@ -40,14 +38,18 @@ class Outcome:
                 self.seconds[stage] += time.perf_counter() - start
 
     def sentence(self) -> str:
-        """How the job went, for a curator, in at most 255 characters."""
+        """What is done, for a curator."""
         found, images = sum(self.counts.values()), sum(count > 0 for count in self.counts.values())
         text = f"{many(found, 'instrument')} in {images} of {many(len(self.counts) + len(self.failures), 'image')}."
         if self.earlier:
             text += f" {many(len(self.earlier), 'image')} done before."
-        if self.failures:
-            text += f" {many(len(self.failures), 'image')} failed: {'; '.join(self.failures.values())}"
-        return text if len(text) <= COMMENT_LENGTH else text[: COMMENT_LENGTH - 1] + "…"
+        return text
+
+    def failed(self) -> str:
+        """How many images failed, and why; empty if none did."""
+        if not self.failures:
+            return ""
+        return f"{many(len(self.failures), 'image')} failed: {'; '.join(self.failures.values())}"
 
 
 def many(count: int, noun: str) -> str:

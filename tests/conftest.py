@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image, ImageDraw
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -14,6 +15,9 @@ from annotator.embedded import seed
 from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
 from annotator.parameters import descriptor
+from annotator.platform import connection
+
+settings.register_profile("thorough", print_blob=True)  # of tests/test_faults.py
 
 SHARED = Path(__file__).parents[1] / "../shared"
 
@@ -114,10 +118,27 @@ def gallery(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def small(gallery, tmp_path_factory):
+    """The same, small enough that a job takes no time, and still recognised."""
+    folder = tmp_path_factory.mktemp("small")
+    for path in gallery.glob("*.png"):
+        with Image.open(path) as picture:
+            picture.resize((128, 128)).save(folder / path.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def builtin_model():
     from annotator.models import builtin
 
     return builtin.load()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    """Failures that take no time to be told."""
+    monkeypatch.setattr(connection.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from annotator import job as job_module
 from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.models import bundle
-from annotator.platform import annotations, connection, jobs
+from annotator.platform import jobs
 
 ROOT = Path(__file__).parents[1]
 SUCCESS, FAILED = 3, 4
@@ -31,10 +31,19 @@ def run_process(arguments, **options):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240, **options)
 
 
+NAMES = ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png")  # the second shows no instrument
+
+
 @pytest.fixture
-def painted(project, gallery):
-    """A project with two pictures that show instruments and one that does not."""
-    for name in ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png"):
+def painted(project, small):
+    for name in NAMES:
+        project.add_image(small / name)
+    return project
+
+
+@pytest.fixture
+def painted_large(project, gallery):
+    for name in NAMES:
         project.add_image(gallery / name)
     return project
 
@@ -44,13 +53,6 @@ def _log_without_keys(server, caplog):
     yield
     keys = {user[key] for user in server.store.find("user") for key in ("publicKey", "privateKey")}
     assert not [key for key in keys if key in caplog.text]
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Failures that take no time to be told."""
-    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
 
 
 def only_job(project):
@@ -84,13 +86,13 @@ def check_annotations(painted, user, server):
     return names, found
 
 
-def test_from_a_shell_with_a_persons_keys(painted, server):
-    ended = run_process(painted.human_arguments())
+def test_from_a_shell_with_a_persons_keys(painted_large, server):
+    ended = run_process(painted_large.human_arguments())
     assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
-    job = only_job(painted)
+    job = only_job(painted_large)
     assert (job["status"], job["progress"]) == (SUCCESS, 100)
     assert re.fullmatch(r"\d+ instruments? in \d of 3 images\.", job["statusComment"])
-    names, found = check_annotations(painted, job["userJob"], server)
+    names, found = check_annotations(painted_large, job["userJob"], server)
     assert "Harps" in names
     assert found
     # The flip: the harp's column stands at the left, its feet low in Cytomine's frame.
@@ -99,16 +101,16 @@ def test_from_a_shell_with_a_persons_keys(painted, server):
     assert not re.search(f"{server.access.public_key}|{server.access.private_key}", ended.stdout + ended.stderr)
 
 
-def test_launched_from_the_page_with_a_jobs_keys(painted, server, tmp_path):
-    launched = painted.launch(threshold=0.6, create_terms=True, max_detections=1)
+def test_launched_from_the_page_with_a_jobs_keys(painted_large, server, tmp_path):
+    launched = painted_large.launch(threshold=0.6, create_terms=True, max_detections=1)
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     ended = run_process(
         ["python", "run.py", *launched.arguments[2:]], env=environment
     )  # the two strays of an image's entry point
     assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
-    job = only_job(painted)
+    job = only_job(painted_large)
     assert (job["id"], job["status"]) == (launched.job, SUCCESS)
-    names, found = check_annotations(painted, job["userJob"], server)
+    names, found = check_annotations(painted_large, job["userJob"], server)
     assert {"Harps"} <= names
     assert all(item.term for item in found)
     per_image = [item.image for item in found]
@@ -120,23 +122,28 @@ def test_launched_from_the_page_with_a_jobs_keys(painted, server, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_in_the_middle(painted, gallery, tmp_path):
+@pytest.mark.parametrize("hanging", [False, True], ids=["", "while the server hangs"])
+def test_interrupted_in_the_middle(painted_large, server, gallery, tmp_path, hanging):
     for _ in range(30):
-        painted.add_image(gallery / "harp_in_oil.png")
-    command = [sys.executable, "run.py", *painted.launch().arguments[2:]]
+        painted_large.add_image(gallery / "harp_in_oil.png")
+    command = [sys.executable, "run.py", *painted_large.launch().arguments[2:]]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"TMPDIR": str(tmp_path)})
     try:
         deadline = time.monotonic() + 200
-        while not painted.annotations() and time.monotonic() < deadline:
+        while not painted_large.annotations() and time.monotonic() < deadline:
             time.sleep(0.2)
+        if hanging:
+            server.fail({"path": "/thumb", "method": "GET", "kind": "hang", "value": 100, "times": 2})
+            time.sleep(2)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == ExitCode.INTERRUPTED
     finally:
         process.kill()
-    job = only_job(painted)
+    job = only_job(painted_large)
     assert job["status"] == FAILED
-    assert job["statusComment"].startswith("Interrupted.")
-    assert painted.annotations()  # what was stored stays
+    assert job["statusComment"].startswith("Interrupted. ")
+    assert job["statusComment"].endswith(f" To go on, launch again with resume {job['id']}.")
+    assert painted_large.annotations()  # what was stored stays
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,7 +161,7 @@ def test_interrupted_in_the_middle(painted, gallery, tmp_path):
         ({"threshold": "high"}, ExitCode.USAGE, "--threshold is 'high'"),
     ],
 )
-def test_mistakes_before_there_is_a_job(painted, quick, caplog, changed, code, message):
+def test_mistakes_before_there_is_a_job(painted, no_pauses, caplog, changed, code, message):
     assert job_module.run(painted.human_arguments(**changed)) is code
     assert message in caplog.text
     assert painted.jobs() == []
@@ -168,7 +175,7 @@ def test_mistakes_before_there_is_a_job(painted, quick, caplog, changed, code, m
         ({"cytomine_id_job": 999_999}, ExitCode.NOT_FOUND, "There is no training job 999999"),
     ],
 )
-def test_mistakes_of_a_launched_job_stand_on_its_page(painted, quick, values, code, message):
+def test_mistakes_of_a_launched_job_stand_on_its_page(painted, no_pauses, values, code, message):
     launched = painted.launch(**values)
     assert job_module.run(launched.arguments) is code
     job = only_job(painted)
@@ -176,19 +183,19 @@ def test_mistakes_of_a_launched_job_stand_on_its_page(painted, quick, values, co
     assert message in job["statusComment"]
 
 
-def test_a_launched_job_of_an_unknown_project_says_so(painted, quick):
+def test_a_launched_job_of_an_unknown_project_says_so(painted, no_pauses):
     arguments = painted.launch().arguments
     arguments[arguments.index("--cytomine_id_project") + 1] = "999999"
     assert job_module.run(arguments) is ExitCode.NOT_FOUND
     assert "There is no project 999999" in only_job(painted)["statusComment"]
 
 
-def test_a_project_without_images(project, quick):
+def test_a_project_without_images(project, no_pauses):
     assert job_module.run(project.launch().arguments) is ExitCode.NOT_FOUND
     assert "has no images. Add some" in only_job(project)["statusComment"]
 
 
-def test_an_ontology_without_instruments(server, picture, quick, project):
+def test_an_ontology_without_instruments(server, picture, no_pauses, project):
     empty = seed.create_project(server.store, "People", server.user, ["Person"])
     seed.add_image(server.store, empty["id"], picture)
     arguments = project.human_arguments(cytomine_id_project=empty["id"])
@@ -229,7 +236,7 @@ def test_a_model_that_a_training_job_made(painted, builtin_model, tmp_path):
         (SUCCESS, b"\x80\x04cos\nsystem\n", "The model 'model.zip' cannot be used"),
     ],
 )
-def test_training_jobs_without_a_usable_model(painted, quick, status, content, message):
+def test_training_jobs_without_a_usable_model(painted, no_pauses, status, content, message):
     trained = finished_job(painted, status)
     if content is not None:
         attach(painted, trained, content)
@@ -238,7 +245,7 @@ def test_training_jobs_without_a_usable_model(painted, quick, status, content, m
     assert message in painted.server.store.get("job", launched.job)["statusComment"]
 
 
-def test_a_training_job_of_another_project(painted, quick, server):
+def test_a_training_job_of_another_project(painted, no_pauses, server):
     other = seed.create_project(server.store, "Other", server.user)
     trained = seed.create_job(server.store, other["id"], painted.software, server.user["id"])["id"]
     launched = painted.launch(cytomine_id_job=trained)
@@ -246,7 +253,7 @@ def test_a_training_job_of_another_project(painted, quick, server):
     assert "belongs to project" in painted.server.store.get("job", launched.job)["statusComment"]
 
 
-def test_bad_images_do_not_stop_the_others(painted, tmp_path, quick):
+def test_bad_images_do_not_stop_the_others(painted, tmp_path, no_pauses):
     painted.add_image(tmp_path / "gone.jpg", size=(50, 50))
     (tmp_path / "broken.png").write_bytes(b"\x89PNG no more")
     painted.add_image(tmp_path / "broken.png", size=(50, 50))
@@ -262,7 +269,7 @@ def test_bad_images_do_not_stop_the_others(painted, tmp_path, quick):
     assert painted.annotations()
 
 
-def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted, server, quick):
+def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted, server, no_pauses):
     numbers = [image["id"] for image in server.store.find("imageinstance", project=painted.id)]
     launched = painted.launch()
     server.fail({"path": f"imageinstance/{numbers[0]}/", "method": "GET", "kind": "close", "times": 99})
@@ -275,10 +282,42 @@ def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted,
     assert ["error" in image for image in summary["images"]] == [True, False, False]
 
 
-def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, quick):
+def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, no_pauses):
     project.add_image(tmp_path / "gone.jpg", size=(50, 50))
     assert job_module.run(project.launch().arguments) is ExitCode.BAD_IMAGE
     assert only_job(project)["status"] == FAILED
+
+
+def test_a_job_in_which_more_than_half_of_the_images_failed_fails(project, small, tmp_path, no_pauses):
+    for number in range(2):
+        project.add_image(small / "harp_in_oil.png")
+        project.add_image(tmp_path / f"gone{number}.jpg", size=(50, 50))
+    assert job_module.run(project.launch().arguments) is ExitCode.OK
+    project.add_image(tmp_path / "gone2.jpg", size=(50, 50))
+    assert job_module.run(project.launch().arguments) is ExitCode.BAD_IMAGE
+    half, more = project.jobs()
+    assert re.search(r"in 2 of 4 images\. 2 images failed: gone0\.jpg: ", half["statusComment"])
+    assert more["status"] == FAILED
+    assert more["statusComment"].startswith("More than half of the images: 3 images failed: gone0.jpg: ")
+    assert more["statusComment"].endswith(f"in 2 of 5 images. To go on, launch again with resume {more['id']}.")
+    assert len(more["statusComment"]) <= 255
+
+
+def test_an_image_whose_annotations_are_refused_does_not_stop_the_others(project, small, server, no_pauses):
+    for _ in range(3):
+        project.add_image(small / "harp_in_oil.png")
+    server.fail({"path": "annotation.json", "method": "POST", "kind": "status", "value": 404, "times": 1})
+    assert job_module.run(project.launch().arguments) is ExitCode.OK
+    assert re.search(r"1 image failed: harp_in_oil\.png: \d of \d annotations? ", only_job(project)["statusComment"])
+
+
+def test_without_the_right_to_annotate_no_other_image_is_tried(project, small, server, no_pauses):
+    for _ in range(3):
+        project.add_image(small / "harp_in_oil.png")
+    server.fail({"path": "annotation.json", "method": "POST", "kind": "status", "value": 403, "times": 1})
+    assert job_module.run(project.launch().arguments) is ExitCode.UPLOAD
+    assert "No right to use" in only_job(project)["statusComment"]
+    assert project.annotations() == []
 
 
 @pytest.mark.parametrize(
@@ -294,8 +333,8 @@ def test_a_job_of_nothing_but_bad_images_fails(project, tmp_path, quick):
     ],
     ids=lambda value: f"{value['path']}-{value['kind']}" if isinstance(value, dict) else "",
 )
-def test_a_server_in_trouble(project, gallery, server, quick, rule, code):
-    project.add_image(gallery / "harp_in_oil.png")
+def test_a_server_in_trouble(project, small, server, no_pauses, rule, code):
+    project.add_image(small / "harp_in_oil.png")
     launched = project.launch()
     server.fail(rule)
     assert job_module.run(launched.arguments) is code
@@ -306,7 +345,7 @@ def test_a_server_in_trouble(project, gallery, server, quick, rule, code):
     assert bool(stored) == (code is ExitCode.OK)
 
 
-def test_a_full_disk(painted, quick, tmp_path):
+def test_a_full_disk(painted, no_pauses, tmp_path):
     """The job may write files of no more than 200 bytes: its summary does not fit."""
     limit = "import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200)); signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "  # fmt: skip  # noqa: E501
     script = (

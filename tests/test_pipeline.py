@@ -1,6 +1,6 @@
+import signal
 import threading
 import time
-from contextlib import closing
 from itertools import count, cycle, islice
 
 import numpy as np
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from annotator import pipeline
 from annotator.pipeline import AHEAD, overlapped
 
 
@@ -16,6 +17,11 @@ def _no_thread_is_left():
     before = threading.active_count()
     yield
     assert threading.active_count() == before
+
+
+def sent(items, *stages):
+    with overlapped(items, *stages) as results:
+        return list(results)
 
 
 def at_random_speed(function):
@@ -35,7 +41,7 @@ def test_the_order_is_that_of_the_items(length, threads):
     expected = list(range(length))
     for k in range(len(threads)):
         expected = [(value, k) for value in expected]
-    assert list(overlapped(range(length), *stages)) == expected
+    assert sent(range(length), *stages) == expected
 
 
 def test_stages_work_at_the_same_time():
@@ -52,7 +58,7 @@ def test_stages_work_at_the_same_time():
 
         return work, 1
 
-    assert list(overlapped(range(3), *map(stage, range(3)))) == [0, 1, 2]
+    assert sent(range(3), *map(stage, range(3))) == [0, 1, 2]
     assert met.is_set()
 
 
@@ -63,7 +69,7 @@ def test_threads_of_one_stage_work_at_the_same_time():
         meeting.wait()
         return item
 
-    assert list(overlapped(range(6), (work, 3))) == list(range(6))
+    assert sent(range(6), (work, 3)) == list(range(6))
 
 
 def test_no_more_is_in_hand_than_the_bound_whatever_the_caller_does():
@@ -79,7 +85,7 @@ def test_no_more_is_in_hand_than_the_bound_whatever_the_caller_does():
 
     threads = (2, 1, 3)
     most = sum(number + AHEAD for number in threads) + len(threads)  # and one in the hand of each feeder
-    with closing(overlapped(source(), *((lambda item: item, number) for number in threads))) as results:
+    with overlapped(source(), *((lambda item: item, number) for number in threads)) as results:
         for taken, _ in enumerate(islice(results, 20), start=1):
             time.sleep(0.01)
             with lock:
@@ -107,11 +113,11 @@ def test_a_failure_comes_once_where_its_item_would_have_come(failing):
 
         return work, 1
 
-    results = overlapped(source(), *map(stage, range(3)))
-    assert list(islice(results, 5)) == [0, 1, 2, 3, 4]
-    with pytest.raises(LookupError):
-        next(results)
-    assert list(results) == []
+    with overlapped(source(), *map(stage, range(3))) as results:
+        assert list(islice(results, 5)) == [0, 1, 2, 3, 4]
+        with pytest.raises(LookupError):
+            next(results)
+        assert list(results) == []
     if failing != "items":
         assert worked[failing] == [0, 1, 2, 3, 4, 5]  # and none after it
         assert all(5 not in later for later in worked[failing + 1 :])
@@ -125,12 +131,13 @@ def test_of_several_failures_the_first_item_s_is_told(length, failing, threads):
             raise LookupError(item)
         return item
 
-    results = overlapped(range(length), (at_random_speed(work), threads), (at_random_speed(lambda item: item), threads))
-    first = min(failing)
-    assert list(islice(results, first)) == list(range(min(first, length)))
-    if first < length:
-        with pytest.raises(LookupError, match=f"^{first}$"):
-            next(results)
+    stages = [(at_random_speed(work), threads), (at_random_speed(lambda item: item), threads)]
+    with overlapped(range(length), *stages) as results:
+        first = min(failing)
+        assert list(islice(results, first)) == list(range(min(first, length)))
+        if first < length:
+            with pytest.raises(LookupError, match=f"^{first}$"):
+                next(results)
 
 
 def test_a_caller_that_stops_early_stops_all_stages():
@@ -140,7 +147,7 @@ def test_a_caller_that_stops_early_stops_all_stages():
         worked.append(item)
         return item
 
-    with closing(overlapped(count(), (lambda item: item, 2), (work, 1))) as results:
+    with overlapped(count(), (lambda item: item, 2), (work, 1)) as results:
         assert next(results) == 0
     stopped_at = len(worked)
     time.sleep(0.05)
@@ -149,10 +156,54 @@ def test_a_caller_that_stops_early_stops_all_stages():
 
 def test_the_failure_of_a_caller_stops_all_stages():
     def use():
-        with closing(overlapped(count(), (lambda item: item, 2), (lambda item: item, 1))) as results:
+        with overlapped(count(), (lambda item: item, 2), (lambda item: item, 1)) as results:
             for item in results:
                 if item == 3:
                     raise LookupError(item)
 
     with pytest.raises(LookupError):
         use()
+
+
+@pytest.mark.parametrize("where", ["while it waits for a result", "while it uses one"])
+def test_an_interrupt_waits_for_the_last_stage_alone(where, monkeypatch):
+    """A call that hangs in the first stage does not keep the process from ending; a short one in the last may end."""
+    monkeypatch.setattr(pipeline, "GRACE_SECONDS", 20)
+    hanging, storing, stored, let_go = (threading.Event() for _ in range(4))
+
+    def fetch(item):
+        if item == 2:
+            hanging.set()
+            let_go.wait(20)
+        return item
+
+    def store(item):
+        if item == 1:
+            storing.set()
+            time.sleep(0.3)
+            stored.set()
+        return item
+
+    def interrupt():
+        hanging.wait(20)
+        storing.wait(20)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def use():
+        with overlapped(range(9), (fetch, 1), (store, 1)) as results:
+            assert next(results) == 0
+            threading.Thread(target=interrupt).start()
+            if where == "while it uses one":
+                time.sleep(20)
+            list(results)
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            use()
+        assert stored.is_set()
+        assert not let_go.is_set()
+    finally:
+        let_go.set()
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join(20)

@@ -8,21 +8,18 @@ from annotator import job as job_module
 from annotator.__main__ import main
 from annotator.embedded import annotations as stored
 from annotator.errors import ExitCode
-from annotator.platform import annotations, connection
+from annotator.platform import connection
 
 NAMES = ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png", "harp_in_oil.png")
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(annotations.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(connection, "WAIT_SECONDS", 0.2)
+pytestmark = pytest.mark.usefixtures("no_pauses")
 
 
 @pytest.fixture
-def painted(project, gallery):
+def painted(project, small):
     for name in NAMES:
-        project.add_image(gallery / name)
+        project.add_image(small / name)
     return project
 
 
@@ -110,8 +107,8 @@ def test_other_settings_are_not_mixed(painted, clean):
     assert drawn(painted, second.job) == []
 
 
-def test_images_that_the_model_has_done_are_skipped(painted, clean, gallery):
-    painted.add_image(gallery / NAMES[0])
+def test_images_that_the_model_has_done_are_skipped(painted, clean, small):
+    painted.add_image(small / NAMES[0])
     launched = painted.launch(skip_annotated=True)
     assert job_module.run(launched.arguments) is ExitCode.OK
     added = max(image["id"] for image in painted.server.store.find("imageinstance", project=painted.id))

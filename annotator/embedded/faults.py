@@ -24,18 +24,24 @@ KINDS = (
     "partial",  # of a bulk upload store the first half only (206)
     "no_properties",  # drop the properties that come with annotations, as core 3.0 does
     "lost_answer",  # do the work, then answer 504
+    "twice",  # do the work twice, as when something on the way repeats a request
+    "too_many",  # answer 429, to be asked again after that many seconds; do nothing
 )
 
 
 @dataclass
 class Rule:
-    """A failure to come: ``kind`` (one of KINDS) with its ``value``, for the next ``times`` requests that match."""
+    """A failure to come: ``kind`` (one of KINDS) with its ``value``.
+
+    The next ``after`` requests that match are spared, the ``times`` after them fail.
+    """
 
     path: str
     method: str
     kind: str
     value: int = 0
     times: int = 1
+    after: int = 0
 
 
 class Faults:
@@ -59,6 +65,9 @@ class Faults:
         with self._lock:
             for rule in self._rules:
                 if rule.times > 0 and rule.method == method and re.search(rule.path, path):
+                    if rule.after > 0:
+                        rule.after -= 1
+                        continue
                     rule.times -= 1
                     return rule
         return None
@@ -77,6 +86,10 @@ def broken(rule: Rule, answer: Callable[[], Response]) -> Response:
     if rule.kind == "hang":
         time.sleep(rule.value)
         return answer()
+    if rule.kind == "too_many":
+        return Response("Slower, please.", 429, headers={"Retry-After": str(rule.value)})
+    if rule.kind == "twice":
+        answer()
     response = answer()
     if rule.kind == "lost_answer":
         return Response("", 504)

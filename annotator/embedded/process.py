@@ -71,15 +71,17 @@ def serve(data: Path, port: int = 0, images: Path | None = None, allow_faults: b
 
 
 @contextlib.contextmanager
-def running(data: Path, allow_faults: bool = False) -> Iterator[Access]:
+def running(data: Path, allow_faults: bool = False, port: int = 0) -> Iterator[Access]:
     """A server in a process of its own, for as long as the block lasts.
 
     Args:
         data: folder of the server's database and files.
         allow_faults: see `create_app`.
+        port: on the loopback interface, 0 for any free one.
     """
     data = data.resolve()  # the other process runs in another folder
-    command = [sys.executable, "-m", "annotator", "serve", "--data", str(data), *(["--faults"] if allow_faults else [])]
+    command = [sys.executable, "-m", "annotator", "serve", "--data", str(data), "--port", str(port)]
+    command += ["--faults"] if allow_faults else []
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
     try:
         if process.stdout is None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import shapely
+from scipy.optimize import linear_sum_assignment
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import properties
-from annotator.platform.connection import Connection, Json, RequestFailed
+from annotator.platform.connection import REFUSED, Connection, Json, RequestFailed, pause
 from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
 
@@ -23,7 +23,10 @@ CHUNK = 100  # annotations in one request
 ATTEMPTS = 4
 ALGO_ANNOTATION = "be.cytomine.ontology.AlgoAnnotation"
 SHOWN = {"showMeta": True, "showWKT": True, "showTerm": True, "max": 0, "offset": 0}  # in a list, all of it
-REFUSED = (400, 403, 404, 409, 413)  # trying the same again would change nothing
+FORBIDDEN = 403  # another image would fare no better
+# Outlines that overlap more (intersection over union) are the same detection: an earlier job may have made it on
+# another machine, whose arithmetic differs a little. Two detections of one job never overlap so much.
+SAME_DETECTION = 0.7
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ def upload(
 ) -> int:
     """Store the annotations of one image: all of them, none twice.
 
-    The server takes an array item by item and may store a part of it, or store it and lose its answer. So after any
-    answer but a plain yes the job's own layer is read back, and only what it lacks is sent again.
+    The server takes an array item by item and may store a part of it, store it and lose its answer, or, where something
+    on the way repeats requests, store it twice. So the layer is read back each time: what it lacks is sent again, what
+    it holds twice is deleted.
 
     Args:
         connection: as the job.
@@ -85,34 +89,81 @@ def upload(
         How many of them the layers hold.
 
     Raises:
-        AnnotatorError: (UPLOAD) some could not be stored; those that were stay.
+        AnnotatorError: some could not be stored, those that were stay; (BAD_IMAGE) the server refuses them, (UPLOAD) it
+            may take them later, or takes none at all.
     """
+    if not annotations:
+        return 0
     users = (user, *(earlier or ()))
-    waiting, failures = list(annotations), []
-    if earlier is not None and annotations:
-        waiting = _lacking(annotations, _layer(connection, image.id, *users))
+    plain = earlier is None  # all of one array have fared alike
+    stored = [] if plain else _layer(connection, image.id, *users)
+    pairs = _same(annotations, stored)
+    failures: list[tuple[str, int | None]] = []
     for attempt in range(ATTEMPTS):
-        chunks = [waiting[start : start + CHUNK] for start in range(0, len(waiting), CHUNK)]
+        lacking = [annotations[i] for i in np.setdiff1d(np.arange(len(annotations)), pairs[:, 0])]
+        if not lacking or (failures and all(status in REFUSED for _, status in failures)):
+            break
+        if failures:
+            pause(attempt - 1)  # a request that we gave up on may still be at work
+        chunks = [lacking[start : start + CHUNK] for start in range(0, len(lacking), CHUNK)]
         failures = [failure for chunk in chunks if (failure := _send(connection, image, chunk))]
+        stored = _layer(connection, image.id, *users)
+        pairs = _same(annotations, stored)
         if not failures:
             break
-        time.sleep(2**attempt)  # a request that we gave up on may still be at work
-        waiting = _lacking(annotations, _layer(connection, image.id, *users))
-        if not waiting or all(final for _, final in failures):
-            break
-    if failures and waiting:
-        reason, _ = failures[0]
+        plain = False
+    missing = len(annotations) - len(pairs)
+    if missing and failures:
+        reason, status = failures[0]
+        lasting = status in REFUSED and status != FORBIDDEN
         raise AnnotatorError(
-            f"{image.name}: {len(waiting)} of {len(annotations)} annotations were not stored: {reason}",
-            ExitCode.UPLOAD,
+            f"{image.name}: {missing} of {len(annotations)} annotations were not stored: {reason}",
+            ExitCode.BAD_IMAGE if lasting else ExitCode.UPLOAD,
         )
-    if annotations:
-        _complete_properties(connection, image.id, user, annotations)
+    _delete_doubles(connection, user, stored, pairs[:, 1])
+    for i, j in pairs:
+        lacked = _add_properties(connection, stored[j]["id"], annotations[i].properties)
+        if plain and not lacked:
+            break  # one tells of all
     return len(annotations)
 
 
-def _send(connection: Connection, image: ProjectImage, annotations: Sequence[NewAnnotation]) -> tuple[str, bool] | None:
-    """Post one array. Returns None, or why it failed and whether another try would be in vain."""
+def _same(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> np.ndarray:
+    """Which stored annotation each wanted one is, if any: (k, 2) positions in both, each at most once.
+
+    Of all pairings that which overlaps most (linear sum assignment).
+    """
+    overlaps = _overlaps([annotation.location for annotation in wanted], [item["location"] for item in stored])
+    i, j = linear_sum_assignment(overlaps, maximize=True)
+    return np.stack([i, j], axis=1)[overlaps[i, j] > SAME_DETECTION]
+
+
+def _overlaps(first: Sequence[str], second: Sequence[str]) -> np.ndarray:
+    """Intersection over union of n polygons with m others, (n, m), all WKT."""
+    ours, theirs = (shapely.make_valid(shapely.from_wkt(np.array(texts, object))) for texts in (first, second))
+    i, j = shapely.STRtree(theirs).query(ours)  # those whose bounds meet
+    common = shapely.area(shapely.intersection(ours[i], theirs[j]))
+    overlaps = np.zeros((len(ours), len(theirs)))
+    overlaps[i, j] = common / (shapely.area(ours[i]) + shapely.area(theirs[j]) - common)
+    return overlaps
+
+
+def _delete_doubles(connection: Connection, user: int, stored: Sequence[Json], kept: np.ndarray) -> None:
+    """Delete what the job's own layer holds besides, where it is the same detection as one that is kept."""
+    own = np.array([item["user"] == user and not item["countReviewedAnnotations"] for item in stored], bool)
+    others = np.setdiff1d(np.flatnonzero(own), kept)
+    locations = np.array([item["location"] for item in stored], object)
+    doubles = _overlaps(locations[others], locations[kept]).max(axis=1, initial=0) > SAME_DETECTION
+    for position in others[doubles]:
+        number = stored[position]["id"]
+        log.warning("Annotation %d was stored twice: deleted.", number)
+        connection.delete(f"annotation/{number}.json", what=f"annotation {number}")
+
+
+def _send(
+    connection: Connection, image: ProjectImage, annotations: Sequence[NewAnnotation]
+) -> tuple[str, int | None] | None:
+    """Post one array. Returns None, or why it failed and the status that says so."""
     body = [
         {
             "location": annotation.location,
@@ -126,19 +177,14 @@ def _send(connection: Connection, image: ProjectImage, annotations: Sequence[New
     try:
         answer = connection.post("annotation.json", body, what=what, accept=(200, 206, 400))
     except RequestFailed as error:
-        return str(error), error.status in REFUSED
+        return str(error), error.status
     if answer.get("success", True):
         return None
     errors = answer.get("errors")
     if not isinstance(errors, list) or not errors:  # not about single items
-        return str(errors or answer.get("message"))[:200], True
+        return str(errors or answer.get("message"))[:200], 400
     # Each item is stored or refused by itself: when all were refused, they would be again.
-    return str(errors[0].get("message"))[:200], len(errors) == len(body)
-
-
-def _key(location: str, terms: Sequence[int]) -> tuple[Any, ...]:
-    shape = shapely.normalize(shapely.set_precision(shapely.from_wkt(location), 0.01))
-    return shape.wkb, tuple(sorted(terms))
+    return str(errors[0].get("message"))[:200], 400 if len(errors) == len(body) else 206
 
 
 def _layer(connection: Connection, image: int, *users: int) -> list[Json]:
@@ -167,52 +213,20 @@ def remove_unreviewed(connection: Connection, project: int, user: int) -> tuple[
     return len(unreviewed), len(own) - len(unreviewed)
 
 
-def _lacking(wanted: Sequence[NewAnnotation], stored: Sequence[Json]) -> list[NewAnnotation]:
-    """Those of ``wanted`` that ``stored`` does not hold; equal ones count as often as they stand there."""
-    there = Counter(_key(item["location"], item.get("term") or ()) for item in stored)
-    lacking = []
-    for annotation in wanted:
-        key = _key(annotation.location, annotation.terms)
-        if there[key]:
-            there[key] -= 1
-        else:
-            lacking.append(annotation)
-    return lacking
-
-
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
     return properties.read(connection, ALGO_ANNOTATION, annotation, f"annotation {annotation}")
 
 
-def _complete_properties(connection: Connection, image: int, user: int, annotations: Sequence[NewAnnotation]) -> None:
-    """Core 3.0 drops properties that come with an annotation. Then they are added one by one."""
-    stored = _layer(connection, image, user)
-    if not stored or not annotations[0].properties or _properties_of(connection, stored[0]["id"]):
-        return
-    log.info("This server takes no properties with annotations: adding them one by one.")
-    wanted = {_key(annotation.location, annotation.terms): annotation for annotation in annotations}
-    for item in stored:
-        annotation = wanted.get(_key(item["location"], item.get("term") or ()))
-        if annotation is not None:
-            _add_properties(connection, item["id"], annotation.properties)
-
-
-def _add_properties(connection: Connection, annotation: int, properties: dict[str, str]) -> None:
-    path = f"domain/{ALGO_ANNOTATION}/{annotation}/property.json"
-    body = {"domainClassName": ALGO_ANNOTATION, "domainIdent": annotation}
-    there: dict[str, str] = {}
-    for attempt in range(ATTEMPTS):
+def _add_properties(connection: Connection, annotation: int, wanted: dict[str, str]) -> bool:
+    """Add what an annotation lacks: core 3.0 drops properties that come with it. Returns whether it lacked any."""
+    lacking = sorted(wanted.keys() - _properties_of(connection, annotation).keys())
+    for key in lacking:
         try:
-            for key in properties.keys() - there.keys():
-                connection.post(path, body | {"key": key, "value": properties[key]}, what=f"the new property {key}")
-            return
+            properties.record(connection, ALGO_ANNOTATION, annotation, key, wanted[key], f"annotation {annotation}")
         except RequestFailed as error:
-            if error.status in REFUSED or attempt == ATTEMPTS - 1:
-                raise AnnotatorError(
-                    f"Annotation {annotation} stays without its score: {error}", ExitCode.UPLOAD
-                ) from error
-        time.sleep(2**attempt)
-        there = _properties_of(connection, annotation)
+            message = f"Annotation {annotation} stays without its {key}: {error}"
+            raise AnnotatorError(message, ExitCode.UPLOAD) from error
+    return bool(lacking)
 
 
 def fetch_annotations(connection: Connection, user: int, images: Sequence[ProjectImage]) -> list[StoredAnnotation]:

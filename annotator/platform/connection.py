@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,13 +22,21 @@ from annotator.errors import AnnotatorError, ExitCode
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
-WAIT_SECONDS = 20.0  # for a server that is just starting
+WAIT_SECONDS = 20.0  # for a server that is just starting; longer, and a mistyped address would take long to be told
+PATIENCE_SECONDS = 300.0  # for one that is gone after it was there: a restart of Cytomine takes minutes
+HURRIED_SECONDS = 5.0  # for any answer, when there is no time left
 PING_SECONDS = 5.0
-GET_RETRIES = 3
-GET_RETRIES_AFTER_SILENCE = 1  # each may cost READ_SECONDS
+RETRIES = 3
+RETRIES_AFTER_SILENCE = 1  # each may cost READ_SECONDS
+LONGEST_PAUSE = 60.0  # a server may ask for hours
+AWAY = (502, 503, 504)  # what stands before a server answers this while it restarts
+TOO_MANY = 429
+REFUSED = (400, 403, 404, 409, 413)  # trying the same again would change nothing
 LARGEST_DOWNLOAD = 1 << 30
 
 Json = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 
 class RequestFailed(AnnotatorError):
@@ -44,24 +53,46 @@ class RequestFailed(AnnotatorError):
         self.status = status
 
 
+class ServerGone(RequestFailed):
+    """Nobody answers at all any more, so it is of no use to go on with something else."""
+
+
+def pause(attempt: int) -> None:
+    """Wait before the next attempt, the longer the more there were, and not all who wait for the same time."""
+    time.sleep(2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+
+
+class _Retry(Retry):
+    """Repeats reading requests, and those that the server has not looked at because there were too many."""
+
+    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
+        too_many = bool(self.total) and status_code == TOO_MANY
+        return too_many or super().is_retry(method, status_code, has_retry_after)
+
+    def get_retry_after(self, response: Any) -> float | None:
+        asked = super().get_retry_after(response)
+        return None if asked is None else min(asked, LONGEST_PAUSE)
+
+
 class _Adapter(HTTPAdapter):
     """Gives every request a time limit and repeats reading ones; writing ones never, they could take effect twice."""
 
     def __init__(self) -> None:
-        retries = Retry(
-            total=GET_RETRIES,
-            read=GET_RETRIES_AFTER_SILENCE,
-            backoff_factor=0.3,
-            backoff_jitter=0.2,
-            status_forcelist=(500, 502, 503, 504),
+        self.hurried = False
+        retries = _Retry(
+            total=RETRIES,
+            read=RETRIES_AFTER_SILENCE,
+            backoff_factor=0.5,
+            backoff_jitter=0.5,
+            status_forcelist=(500, *AWAY),
             allowed_methods=("GET",),
             raise_on_status=False,
-            respect_retry_after_header=False,  # it may ask for hours
         )
         super().__init__(max_retries=retries)
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:  # type: ignore[override]
-        return super().send(request, **options | {"timeout": (CONNECT_SECONDS, READ_SECONDS)})
+        limits = (HURRIED_SECONDS, HURRIED_SECONDS) if self.hurried else (CONNECT_SECONDS, READ_SECONDS)
+        return super().send(request, **options | {"timeout": limits})
 
 
 class _Session(requests.Session):
@@ -76,8 +107,9 @@ class _Client(Cytomine):
 
     def _start(self) -> None:
         self._session = _Session()
+        self.adapter = _Adapter()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _Adapter())
+            self._session.mount(scheme, self.adapter)
         self._current_user = None
         Cytomine._Cytomine__instance = self  # where the client's models look for it
 
@@ -102,27 +134,29 @@ class Connection:
             configure_logging=False,
         )
         self.host = f"{self._client._protocol}://{self._client._host}"
-        self._wait()
+        self._wait(WAIT_SECONDS)
         self.user = self.get("user/current.json", what="the current user")
 
-    def _wait(self) -> None:
-        give_up = time.monotonic() + WAIT_SECONDS
-        while True:
-            try:
-                # Without our session: its patience is for servers that are known to be there.
-                ping = requests.get(f"{self.host}/server/ping", timeout=PING_SECONDS, allow_redirects=False)
-                if ping.status_code < 500:
-                    return
-                reason = f"it answers {ping.status_code}"
-            except requests.exceptions.InvalidURL:
-                raise RequestFailed(
-                    f"{self.host} is no address. Give one like https://cytomine.example.org.", ExitCode.USAGE
-                ) from None
-            except requests.RequestException as error:
-                reason = type(error).__name__
+    def _ping(self) -> str | None:
+        """None if the server is there, else what is wrong with it."""
+        try:
+            # Without our session: its patience is for servers that are known to be there.
+            answer = requests.get(f"{self.host}/server/ping", timeout=PING_SECONDS, allow_redirects=False)
+        except requests.exceptions.InvalidURL:
+            raise RequestFailed(
+                f"{self.host} is no address. Give one like https://cytomine.example.org.", ExitCode.USAGE
+            ) from None
+        except requests.RequestException as error:
+            return type(error).__name__
+        return None if answer.status_code < 500 else f"it answers {answer.status_code}"
+
+    def _wait(self, seconds: float) -> None:
+        """Until the server is there, so long at the most."""
+        give_up = time.monotonic() + seconds
+        while (wrong := self._ping()) is not None:
             if time.monotonic() > give_up:
-                raise RequestFailed(
-                    f"No Cytomine server answers at {self.host} ({reason}). Check the address and that it is running.",
+                raise ServerGone(
+                    f"No Cytomine server answers at {self.host} ({wrong}). Check the address and that it is running.",
                     ExitCode.CONNECTION,
                 )
             time.sleep(0.5)
@@ -133,6 +167,10 @@ class Connection:
             return bool(self.get("user/current.json", what="the current user"))
         except RequestFailed:
             return False
+
+    def hurry(self) -> None:
+        """From now on no request is waited for long: the process has seconds to live."""
+        self._client.adapter.hurried = True
 
     def switch_user(self, user: Mapping[str, Any]) -> None:
         """Go on as another user, whose keys we were given (a job's)."""
@@ -152,15 +190,15 @@ class Connection:
         Raises:
             RequestFailed: anything but 200 with a JSON object.
         """
-        return self._checked(self._send(self._client._get, what, path, query), what)
+        return self._checked(self._repeatable(self._client._get, what, path, query), what)
 
     def post(self, path: str, body: object, *, what: str, accept: tuple[int, ...] = (200,)) -> Json:
         """Send a JSON body; see `get`. Never repeated. ``accept`` names the statuses that are no failure."""
         return self._checked(self._send(self._client._post, what, path, json.dumps(body)), what, accept)
 
     def put(self, path: str, body: object, *, what: str) -> Json:
-        """Replace an object; see `get`."""
-        return self._checked(self._send(self._client._put, what, path, json.dumps(body)), what)
+        """Replace an object; see `get`. Twice is as good as once."""
+        return self._checked(self._repeatable(self._client._put, what, path, json.dumps(body)), what)
 
     def delete(self, path: str, *, what: str) -> Json:
         """Delete an object; see `get`."""
@@ -184,7 +222,10 @@ class Connection:
         client = self._client
         url = path if path.startswith(self.host) else f"{client._base_url()}{path}"
 
-        def fetch() -> tuple[requests.Response, bytes]:
+        content = bytearray()
+
+        def fetch() -> requests.Response:
+            content.clear()
             response = client._session.get(
                 url,
                 auth=CytomineAuth(client._public_key, client._private_key, client._base_url(), client._base_path),
@@ -193,21 +234,20 @@ class Connection:
                 stream=True,
             )
             with response:
-                content = bytearray()
                 if response.status_code == 200:
                     for chunk in response.iter_content(1 << 16):
-                        content += chunk
+                        content.extend(chunk)
                         if len(content) > limit:
                             raise RequestFailed(f"{what} is larger than {limit} bytes.", ExitCode.CONNECTION)
-                return response, bytes(content)
+                return response
 
-        response, content = self._send(fetch, what)
+        response = self._repeatable(fetch, what)
         if response.status_code != 200:
             self._fail(response, what)
         # With Content-Length urllib3 notices an early end itself; a server that leaves it out cannot be checked here.
         if not content:
             raise RequestFailed(f"The server sent nothing for {what}.", ExitCode.CONNECTION, 200)
-        return content
+        return bytes(content)
 
     def upload_job_data(self, job: int, key: str, path: Path) -> None:
         """Put a file on a job's page, where people see and download it."""
@@ -246,15 +286,43 @@ class Connection:
     def _send(self, request: Any, what: str, *arguments: Any) -> Any:
         try:
             return request(*arguments)
-        except requests.Timeout:
-            raise RequestFailed(
-                f"{self.host} did not answer in time when asked for {what}. Try again later.", ExitCode.CONNECTION
-            ) from None
         except requests.RequestException as error:
-            raise RequestFailed(
-                f"The connection to {self.host} broke ({type(error).__name__}) when asked for {what}. Try again later.",
-                ExitCode.CONNECTION,
-            ) from None
+            raise self._broken(error, what) from None
+
+    def _broken(self, error: requests.RequestException, what: str) -> RequestFailed:
+        if isinstance(error, requests.Timeout):
+            message = f"{self.host} did not answer in time when asked for {what}. Try again later."
+        else:
+            name = type(error).__name__
+            message = f"The connection to {self.host} broke ({name}) when asked for {what}. Try again later."
+        return RequestFailed(message, ExitCode.CONNECTION)
+
+    def _repeatable(self, request: Any, what: str, *arguments: Any) -> Any:
+        """Send what may take effect twice. A server that is gone is waited for, a broken answer is asked for again."""
+        give_up = time.monotonic() + PATIENCE_SECONDS
+        attempt = 0
+        while True:
+            response, error = None, None
+            try:
+                response = request(*arguments)
+            except requests.RequestException as caught:
+                error = caught
+            failed = response is None or response.status_code in AWAY
+            if failed and not self._client.adapter.hurried:
+                if (wrong := self._ping()) is not None:
+                    left = max(0.0, give_up - time.monotonic())
+                    log.warning("%s is gone (%s); waiting for it, %.0f s at the most.", self.host, wrong, left)
+                    self._wait(left)
+                    continue
+                # It is there, so the trouble is with this thing alone. What it answers has been asked for repeatedly
+                # already, but an answer that broke off in the middle has not.
+                if error is not None and not isinstance(error, requests.Timeout) and attempt < RETRIES:
+                    pause(attempt - 1)
+                    attempt += 1
+                    continue
+            if error is not None:
+                raise self._broken(error, what)
+            return response
 
     def _no_json(self, what: str) -> RequestFailed:
         return RequestFailed(

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import to_rgb
-from annotator.platform.connection import Connection, Json, RequestFailed
+from annotator.platform.connection import Connection, Json, RequestFailed, ServerGone
 from annotator.text import printable
 
 LARGEST_FILE = 256 << 20
@@ -90,6 +90,8 @@ def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> n
     for ask in _ways_to_ask(connection, image, min(largest, max(image.width, image.height))):
         try:
             return decode(ask(), image)
+        except ServerGone:
+            raise
         except RequestFailed as error:
             if error.status is None and not connection.answers():
                 raise

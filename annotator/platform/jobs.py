@@ -10,7 +10,7 @@ from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import JobParameters
-from annotator.platform.connection import Connection, Json
+from annotator.platform.connection import Connection, Json, pause
 
 log = logging.getLogger(__name__)
 
@@ -97,12 +97,12 @@ class RunningJob:
             except AnnotatorError:
                 if attempt == ATTEMPTS - 1:
                     raise
-                time.sleep(2**attempt)
+                pause(attempt)
 
     def _put(self, status: int, comment: str) -> None:
         # A PUT replaces the whole object, so everything that the core reads goes along.
         kept = {key: self._job.get(key) for key in ("id", "project", "software", "rate", "processingServer")}
-        state = {"status": status, "progress": round(self._progress), "statusComment": comment[:COMMENT_LENGTH]}
+        state = {"status": status, "progress": round(self._progress), "statusComment": shortened(comment)}
         body = {key: value for key, value in (kept | state).items() if value is not None}
         self._connection.put(f"job/{self.id}.json", body, what=f"job {self.id}")
 
@@ -113,6 +113,11 @@ class RunningJob:
     def attach(self, path: Path) -> None:
         """Attach a file to the job, for other jobs."""
         self._connection.attach(JOB, self.id, path)
+
+
+def shortened(comment: str, length: int = COMMENT_LENGTH) -> str:
+    """A comment, cut where the server would refuse it."""
+    return comment if len(comment) <= length else f"{comment[: length - 1]}…"
 
 
 def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:

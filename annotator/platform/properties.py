@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from annotator.platform.connection import Connection, RequestFailed
+from annotator.platform.connection import REFUSED, Connection, RequestFailed, pause
 
 IMAGE = "be.cytomine.image.ImageInstance"
+ATTEMPTS = 4
 
 
 def read(connection: Connection, class_name: str, number: int, what: str) -> dict[str, str]:
@@ -25,14 +26,22 @@ def record(connection: Connection, class_name: str, number: int, key: str, value
 
     Returns:
         The value that stands there now: another job may have been faster.
+
+    Raises:
+        RequestFailed: it could not be written, as often as it was tried.
     """
     body = {"domainClassName": class_name, "domainIdent": number, "key": key, "value": value}
-    try:
-        connection.post(f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}")
-    except RequestFailed as error:
-        # Refused because it is there, or carried out although the answer was lost: reading tells.
-        there = read(connection, class_name, number, what).get(key)
-        if there is None:
-            raise error
-        return there
-    return value
+    attempt = 0
+    while True:
+        try:
+            connection.post(f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}")
+            return value
+        except RequestFailed as error:
+            # Refused because it is there, or carried out although the answer was lost: reading tells.
+            there = read(connection, class_name, number, what).get(key)
+            if there is not None:
+                return there
+            if error.status in REFUSED or attempt == ATTEMPTS - 1:
+                raise
+        pause(attempt)
+        attempt += 1

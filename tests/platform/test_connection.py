@@ -1,11 +1,13 @@
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from annotator.embedded.process import running
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import connection as policy
-from annotator.platform.connection import Connection, RequestFailed
+from annotator.platform.connection import Connection, RequestFailed, ServerGone
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def test_who_cannot_get_in_is_told_why(connect, changed, message, monkeypatch):
         ({"kind": "hang", "value": 2}, "did not answer in time|broke"),
     ],
 )
-def test_whatever_the_server_does_is_one_line(connect, server, project, rule, message, monkeypatch):
+def test_whatever_the_server_does_is_one_line(connect, server, project, rule, message, monkeypatch, no_pauses):
     monkeypatch.setattr(policy, "READ_SECONDS", 0.3)
     connection = connect()
     server.fail({"path": f"project/{project.id}", "method": "GET", "times": 99} | rule)
@@ -106,7 +108,52 @@ def test_an_address_that_is_none_is_told_at_once(connect):
     assert caught.value.code is ExitCode.USAGE
 
 
-def test_whether_the_server_still_answers(connect, server):
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_server_that_asks_for_a_pause_gets_it(connect, server, project, method, monkeypatch):
+    connection = connect()
+    pauses = []
+    monkeypatch.setattr(policy.time, "sleep", pauses.append)
+    path = f"project/{project.id}" if method == "GET" else "term.json"
+    server.fail(*({"path": path, "method": method, "kind": "too_many", "value": value} for value in (7, 36_000)))
+    if method == "GET":
+        connection.get(f"project/{project.id}.json", what="it")
+    else:
+        connection.post("term.json", {"name": "Lute", "ontology": project.ontology}, what="a term")
+        assert len(server.store.find("term", name="Lute", ontology=project.ontology)) == 1
+    assert pauses == [7, policy.LONGEST_PAUSE]
+
+
+def test_an_answer_that_broke_off_is_asked_for_again(connect, server, project, no_pauses):
+    connection = connect()
+    server.fail({"path": f"project/{project.id}", "method": "GET", "kind": "truncate", "times": 2})
+    assert connection.get(f"project/{project.id}.json", what="it")["id"] == project.id
+
+
+def test_a_server_that_restarts_is_waited_for(tmp_path):
+    with running(tmp_path) as access:
+        connection = Connection(access.host, access.public_key, access.private_key)
+    port = int(access.host.rpartition(":")[2])
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(connection.get, "user/current.json", what="it")
+        with pytest.raises(TimeoutError):
+            asked.result(1.5)
+        with running(tmp_path, port=port):
+            assert asked.result(30)["id"] == connection.user["id"]
+
+
+def test_but_not_for_ever_and_not_in_a_hurry(tmp_path, monkeypatch):
+    with running(tmp_path) as access:
+        connection = Connection(access.host, access.public_key, access.private_key)
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 0.5)
+    with pytest.raises(ServerGone, match="No Cytomine server answers"):
+        connection.get("user/current.json", what="it")
+    monkeypatch.setattr(policy, "PATIENCE_SECONDS", 1000)
+    connection.hurry()
+    with pytest.raises(RequestFailed, match="broke"):
+        connection.get("user/current.json", what="it")
+
+
+def test_whether_the_server_still_answers(connect, server, no_pauses):
     connection = connect()
     assert connection.answers()
     server.fail({"path": "user/current", "method": "GET", "kind": "close", "times": 99})

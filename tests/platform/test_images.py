@@ -63,7 +63,7 @@ def test_extreme_sizes(connection, project, tmp_path, size):
     assert max(pixels.shape[:2]) == min(1000, max(size))
 
 
-def test_missing_file_says_so(connection, project, tmp_path):
+def test_missing_file_says_so(connection, project, tmp_path, no_pauses):
     number = project.add_image(tmp_path / "gone.jpg", size=(10, 10))
     with pytest.raises(AnnotatorError, match=r"gone\.jpg: .* answered 500"):
         fetch(connection, project, number)
@@ -112,7 +112,7 @@ KINDS = [f"{rule['kind']}{rule.get('value', '')}" for rule, _ in TROUBLE]
 
 
 @pytest.mark.parametrize(("rule", "message"), TROUBLE, ids=KINDS)
-def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture, server, rule, message):
+def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture, server, rule, message, no_pauses):
     number = project.add_image(picture)
     server.fail({"path": r"/thumb|/window", "method": "GET", "times": 99} | rule)
     with pytest.raises(AnnotatorError, match=rf"corners\.png: .*{message}") as caught:
@@ -121,13 +121,13 @@ def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture
 
 
 @pytest.mark.parametrize(("rule", "_"), TROUBLE, ids=KINDS)
-def test_another_path_to_the_picture_is_tried(connection, project, picture, server, rule, _):
+def test_another_path_to_the_picture_is_tried(connection, project, picture, server, rule, _, no_pauses):
     number = project.add_image(picture)
     server.fail({"path": r"/thumb", "method": "GET", "times": 99} | rule)
     assert fetch(connection, project, number).shape == (200, 300, 3)
 
 
-def test_trouble_with_the_server_is_not_the_picture_s(connection, project, picture, server):
+def test_trouble_with_the_server_is_not_the_picture_s(connection, project, picture, server, no_pauses):
     number = project.add_image(picture)
     image = choose_images(connection, project.id, (number,))[0]
     server.fail({"path": "/api/", "method": "GET", "kind": "close", "times": 99})

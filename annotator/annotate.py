@@ -96,7 +96,7 @@ def annotate(
             detections = detect(model, pixels, thresholds, parameters.max_detections)
             height, width = pixels.shape[:2]
             detections = detections.scaled(image.width / width, image.height / height)
-            return image, _as_annotations(model, detections, image, term_of)
+            return image, as_annotations(model, detections, image, term_of)
 
     def store(found: tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]) -> None:
         image, new = found
@@ -161,9 +161,17 @@ def _duration(seconds: float) -> str:
     return f"about {round(seconds / 60)} min" if seconds >= 90 else f"about {round(seconds)} s"
 
 
-def _as_annotations(
+def as_annotations(
     model: Model, detections: Detections, image: ProjectImage, term_of: dict[Label, int]
 ) -> list[NewAnnotation]:
+    """What is stored of the detections in one image.
+
+    Args:
+        model: that made them.
+        detections: in pixels of the image.
+        image: which.
+        term_of: id of the ontology's term for a label, where it has one.
+    """
     new = []
     for outline, position, score, also in zip(
         detections.outlines, detections.labels, detections.scores, detections.alternatives, strict=True

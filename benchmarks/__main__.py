@@ -4,11 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, agreement, composites, loop, memory, speed, style, suppression
+from benchmarks import accuracy, agreement, batch, composites, loop, memory, speed, style, suppression
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
     "memory": memory.run,
+    "batch": batch.run,
     "suppression": suppression.run,
     "accuracy": accuracy.run,
     "composites": composites.run,

@@ -39,6 +39,11 @@ def main(argv: list[str]) -> int:
     explain.add_argument("--images", type=Path, required=True, help="folder of pictures")
     explain.add_argument("--out", type=Path, required=True, help="folder for what is written")
     explain.add_argument("--model", type=Path, help="model bundle, folder or zip; default: the built-in model")
+    explain.add_argument(
+        "--check",
+        action="store_true",
+        help="also measure on up to 12 of the pictures how far the maps can be trusted; half a minute a picture",
+    )
     undo = commands.add_parser("undo", help="delete what a job drew, except what people have reviewed")
     undo.add_argument("--job", type=int, required=True, help="id of the job")
     for name in ("host", "public_key", "private_key"):
@@ -66,7 +71,7 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log is not for people
         from annotator import explain_pictures
 
-        explain_pictures.run(arguments.images, arguments.out, arguments.model)
+        explain_pictures.run(arguments.images, arguments.out, arguments.model, arguments.check)
     elif arguments.command == "undo":
         from annotator.platform.connection import Connection
         from annotator.undo import undo

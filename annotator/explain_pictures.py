@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,20 +15,23 @@ from PIL import Image
 
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.explain import check
+from annotator.explain.check import Trust
 from annotator.explain.picture import Explanation, explain, explainer_of
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Model
 from annotator.pictures import SUFFIXES, open_shrunk
 from annotator.report.explanations import Explained, Named, over, write_explanations_page
 
-MASKS, PICTURES, PAGE = "masks", "pictures", "index.html"
+MASKS, PICTURES, PAGE, CHECK = "masks", "pictures", "index.html", "check.json"
+CHECKED = 12  # pictures at the most
 PAGE_SIDE = 640  # pixels of a picture on the page
 LARGEST = 500_000_000  # pixels of a picture; Pillow refuses what has twice as many
 SECONDS = 5  # between two lines on how far it is
 ALTERNATIVES = 5  # other names that a detection mentions
 
 
-def run(images: Path, out: Path, model_path: Path | None) -> None:
+def run(images: Path, out: Path, model_path: Path | None, checking: bool) -> None:
     """Explain the pictures that lie in a folder.
 
     Writes for each ``out/masks/STEM.visualbackprop.png`` and ``out/masks/STEM.class.png``, 8-bit grey of the picture's
@@ -37,6 +42,8 @@ def run(images: Path, out: Path, model_path: Path | None) -> None:
         images: folder of pictures; folders in it are not looked into.
         out: folder of what is written.
         model_path: bundle, folder or zip; None is the built-in model.
+        checking: also measure on some of the pictures how far the maps can be trusted, for the page and in
+            ``out/check.json``.
 
     Raises:
         AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) no folder, no pictures in it, no such model, or not one picture
@@ -54,6 +61,7 @@ def run(images: Path, out: Path, model_path: Path | None) -> None:
     Image.MAX_IMAGE_PIXELS = LARGEST
 
     explained: list[Explained] = []
+    with_detections: list[Path] = []
     failures: dict[str, str] = {}
     told = time.monotonic()
     for number, (file, stem) in enumerate(zip(files, stems(files), strict=True), start=1):
@@ -68,6 +76,8 @@ def run(images: Path, out: Path, model_path: Path | None) -> None:
         _write_mask(found.class_mask, width, height, out / MASKS / f"{stem}.class.png")
         shown = _write_pictures(image, found, out / PICTURES, stem)
         explained.append(_as_explained(model, found, file.name, width, height, shown))
+        if len(found.detections):
+            with_detections.append(file)
         if time.monotonic() - told > SECONDS or number == len(files):
             told = time.monotonic()
             print(f"{number} of {len(files)} pictures explained", file=sys.stderr, flush=True)
@@ -75,7 +85,8 @@ def run(images: Path, out: Path, model_path: Path | None) -> None:
         raise AnnotatorError(
             f"None of the {len(files)} pictures in {images} can be read. Replace them.", ExitCode.BAD_IMAGE
         )
-    page = write_explanations_page(explained, failures, f"{model.name} {model.version}")
+    trust = _check(model, with_detections, out / CHECK) if checking else None
+    page = write_explanations_page(explained, failures, f"{model.name} {model.version}", trust)
     (out / PAGE).write_text(page, encoding="utf-8")
     print(f"Look at   {out / PAGE}")
     print(f"Masks in  {out / MASKS}")
@@ -92,6 +103,22 @@ def stems(files: Sequence[Path]) -> list[str]:
         file.stem if count[file.stem.casefold()] == 1 and file.stem.casefold() not in whole else file.name
         for file in files
     ]
+
+
+def _check(model: Model, files: Sequence[Path], out: Path) -> Trust | None:
+    """Measure on some of the pictures, evenly chosen, and write it down; None where there are none."""
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(CHECKED, len(files))).round().astype(int)]
+    small = [open_shrunk(file, check.SIDE)[0] for file in chosen]
+
+    def tell(done: int) -> None:
+        print(f"{done} of {len(small)} pictures checked", file=sys.stderr, flush=True)
+
+    trust = check.check(model, small, tell)
+    if trust is None:
+        print("Nothing could be checked: no instrument found in small versions of these pictures.", file=sys.stderr)
+    else:
+        out.write_text(json.dumps(asdict(trust), indent=1), encoding="utf-8")
+    return trust
 
 
 def _write_mask(mask: np.ndarray, width: int, height: int, file: Path) -> None:

@@ -4,7 +4,18 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import accuracy, agreement, batch, composites, loop, memory, speed, style, suppression
+from benchmarks import (
+    accuracy,
+    agreement,
+    batch,
+    composites,
+    explain,
+    loop,
+    memory,
+    speed,
+    style,
+    suppression,
+)
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
@@ -16,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "agreement": agreement.run,
     "loop": loop.run,
     "style": style.run,
+    "explain": explain.run,
 }
 
 if __name__ == "__main__":

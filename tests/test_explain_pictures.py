@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -92,6 +93,28 @@ def test_a_folder_where_nothing_can_be_read(tmp_path):
     assert ended.returncode == ExitCode.BAD_IMAGE
     assert "None of the 1 pictures" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture
+def small_harp(gallery, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    with Image.open(gallery / "harp_in_oil.png") as picture:
+        picture.convert("RGB").resize((200, 200)).save(tmp_path / "pictures" / "harp.png")
+    return tmp_path / "pictures"
+
+
+def test_a_check_says_how_far_the_maps_can_be_trusted(small_harp, tmp_path):
+    ended = explain("--images", small_harp, "--out", tmp_path / "out", "--check")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "1 of 1 pictures checked" in ended.stderr
+    trust = json.loads((tmp_path / "out/check.json").read_text())
+    assert trust["pictures"] == 1
+    page = (tmp_path / "out/index.html").read_text()
+    assert "Checked on 1 of these pictures" in page
+    assert "after shuffling the last layer" in page
+    for figures in (*trust["kept"].values(), trust["deletion"], trust["insertion"]):
+        for mean, low, high in figures.values():
+            assert f"{mean:.2f} <small>[{low:.2f}, {high:.2f}]" in page
 
 
 @pytest.mark.parametrize(

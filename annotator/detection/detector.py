@@ -188,7 +188,14 @@ def box_scores(objectness: np.ndarray, instrument: np.ndarray, weights: tuple[fl
     return expit(witnesses(objectness, instrument) @ weights[:2] + weights[2])
 
 
-def candidates(model: Model, image: np.ndarray, least: float, *, exact: bool = False) -> tuple[Detections, np.ndarray]:
+def candidates(
+    model: Model,
+    image: np.ndarray,
+    least: float,
+    *,
+    exact: bool = False,
+    levels: list[windows.Level] | None = None,
+) -> tuple[Detections, np.ndarray]:
     """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
 
     Args:
@@ -196,13 +203,14 @@ def candidates(model: Model, image: np.ndarray, least: float, *, exact: bool = F
         image: (h, w, 3) uint8 RGB.
         least: score of a window.
         exact: as for `detect`.
+        levels: as for `detect`.
 
     Returns:
         Detections in pixels of ``image``, scored by their windows alone, and, (n,), the objectness of their boxes,
         zeros if the model has no box head.
     """
     height, width = image.shape[:2]
-    levels = scan(model, image)
+    levels = scan(model, image) if levels is None else levels
     class_labels = np.array(model.configuration.class_labels)
     found = windows.score_windows(levels, class_labels)
     if exact:
@@ -216,7 +224,13 @@ def candidates(model: Model, image: np.ndarray, least: float, *, exact: bool = F
 
 
 def detect(
-    model: Model, image: np.ndarray, threshold: float | np.ndarray, max_detections: int, *, exact: bool = False
+    model: Model,
+    image: np.ndarray,
+    threshold: float | np.ndarray,
+    max_detections: int,
+    *,
+    exact: bool = False,
+    levels: list[windows.Level] | None = None,
 ) -> Detections:
     """Find the instruments in one picture.
 
@@ -226,6 +240,7 @@ def detect(
         threshold: least score of a detection, in [0, 1]; or of each label, (labels,).
         max_detections: how many to keep at the most, the best ones.
         exact: score the candidates as true crops, some hundred times slower; to check the dense scan by.
+        levels: what `scan` gave for this picture, where the caller has it.
 
     Returns:
         Detections in pixels of ``image``, best first.
@@ -239,7 +254,7 @@ def detect(
         least = min(float(thresholds.min()), WORTH_REFINING)
     else:  # what the head itself must say for the score to reach the lowest threshold
         least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
-    found, objectness = candidates(model, image, least, exact=exact)
+    found, objectness = candidates(model, image, least, exact=exact, levels=levels)
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
     found = found[found.scores >= thresholds[found.labels]]

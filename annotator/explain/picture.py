@@ -57,8 +57,8 @@ def explain(model: Model, explaining: keras.Model, image: np.ndarray) -> Explana
     """
     height, width = image.shape[:2]
     size = np.array([width, height, width, height])
-    detections = detect(model, image, model.thresholds, MOST)
     levels = scan(model, image)
+    detections = detect(model, image, model.thresholds, MOST, levels=levels)
     if len(detections):
         label, score, box = int(detections.labels[0]), float(detections.scores[0]), detections.boxes[0] / size
     else:

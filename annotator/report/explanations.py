@@ -13,6 +13,7 @@ import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
+from annotator.explain.check import Trust
 from annotator.text import printable
 
 STRENGTH = 0.75  # of the colours where a mask is 1
@@ -81,18 +82,31 @@ def over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.round(grey * (1 - share) + heat * share).astype(np.uint8)
 
 
-def write_explanations_page(explained: Sequence[Explained], failures: Mapping[str, str], model: str) -> str:
+def write_explanations_page(
+    explained: Sequence[Explained], failures: Mapping[str, str], model: str, trust: Trust | None = None
+) -> str:
     """The page as HTML, beside which the small pictures lie.
 
     Args:
         explained: the pictures that could be read.
         failures: why a file could not be, by its name.
         model: its name and version.
+        trust: what `annotator.explain.check.check` measured on some of these pictures.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     environment.filters["address"] = _address
     template = environment.from_string(resources.files(__package__).joinpath("explanations.html.j2").read_text("utf-8"))
-    return template.render(explained=explained, failures=failures, model=model)
+    rows = [] if trust is None else _rows(trust)
+    return template.render(explained=explained, failures=failures, model=model, trust=trust, rows=rows)
+
+
+def _rows(trust: Trust) -> list[tuple[str, Mapping[str, tuple[float, float, float]]]]:
+    """The table of what was measured, for people."""
+    return [
+        *((f"likeness to itself after shuffling {stage}", figures) for stage, figures in trust.kept.items()),
+        ("score while what the map marks is taken away: less is better", trust.deletion),
+        ("score while that is put into a blurred picture: more is better", trust.insertion),
+    ]
 
 
 def _shown(value: object) -> object:

@@ -22,9 +22,9 @@ def test_activation_by_hand():
 
 
 def test_sharpening_by_hand():
-    activation = np.array([[0, 0, 0], [0, 3, 6]], float).reshape(1, 2, 3, 1)  # mean 1.5, so half is 3.75
+    activation = np.array([[0, 0, 0], [0, 4, 8]], float).reshape(1, 2, 3, 1)  # above the mean: 2 and 6
     mask = np.array([[[1, 1, 1], [1, 1, 0.5]]])
-    np.testing.assert_allclose(sharpened(activation, mask), [[[0, 0, 0], [0, 0, 1]]])
+    np.testing.assert_allclose(sharpened(activation, mask), [[[0, 0, 0], [0, 2 / 3**4, 1]]], rtol=1e-6)
     np.testing.assert_allclose(sharpened(7 * activation - 2, mask), sharpened(activation, mask), atol=1e-6)
     np.testing.assert_array_equal(sharpened(np.ones_like(activation), mask), 0)
 
@@ -47,7 +47,7 @@ def test_equal_to_the_slow_version(backbone):
     for logits, own, mask, one in zip(network.predict_on_batch(PIXELS), OWN, masks, found, strict=True):
         cells = logsumexp(logits[..., own > 0], axis=-1) - logits.mean(axis=-1)
         fine = np.asarray(Image.fromarray(cells).resize((96, 64), Image.Resampling.BILINEAR))
-        expected = np.maximum(fine - (fine.mean() + fine.max()) / 2, 0) * mask
+        expected = np.maximum((fine - fine.mean()) / (fine.max() - fine.mean()), 0) ** 4 * mask
         np.testing.assert_allclose(one, expected / expected.max(), atol=1e-4)
         assert (one.min(), one.max()) == (0, 1)
 

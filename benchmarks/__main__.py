@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from benchmarks import (
     accuracy,
+    adversarial_digits,
     agreement,
     batch,
     composites,
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "composites": composites.run,
     "agreement": agreement.run,
     "loop": loop.run,
+    "adversarial_digits": adversarial_digits.run,
     "style": style.run,
     "explain": explain.run,
 }

@@ -26,6 +26,7 @@ lock: $(VENV)/development
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra dev -o requirements-dev.lock
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra gpu -o requirements-gpu.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra cluster -o requirements-cluster.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

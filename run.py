@@ -1,5 +1,6 @@
 """The job's entry: what the container starts, ``python run.py --cytomine_host ...``."""
 
+import argparse
 import logging
 import os
 import signal
@@ -25,11 +26,15 @@ def main(argv: list[str]) -> int:
 
     if "--help" in argv:
         argument_parser().print_help()
+        print("\nFrom a shell also --scheduler ADDRESS: of a Dask cluster whose workers look at the images.")
         return 0
     from annotator.errors import ExitCode
     from annotator.job import run
 
-    code = run(argv)
+    extra = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    extra.add_argument("--scheduler")
+    given, rest = extra.parse_known_args(argv)
+    code = run(rest, given.scheduler)
     if code is ExitCode.INTERRUPTED:
         logging.shutdown()
         os._exit(code)  # at once: some thread may wait for the server still

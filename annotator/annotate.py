@@ -6,12 +6,13 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotator import model_in_use
+from annotator import cluster, model_in_use
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import Outcome, many
 from annotator.parameters import JobParameters
@@ -35,7 +36,12 @@ ALTERNATIVES = 5  # other names that an annotation mentions: more than a person 
 
 
 def annotate(
-    connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
+    connection: Connection,
+    job: jobs.RunningJob,
+    parameters: JobParameters,
+    outcome: Outcome,
+    folder: Path,
+    scheduler: str | None = None,
 ) -> str:
     """Find the instruments in the images that were chosen, and store them in the job's layer.
 
@@ -45,6 +51,7 @@ def annotate(
         parameters: what was asked for.
         outcome: filled image by image, so that it is right whenever this ends.
         folder: for temporary files.
+        scheduler: address of a Dask cluster whose workers look at the images; None: this process does.
 
     Returns:
         How it went, for the job's page.
@@ -79,7 +86,7 @@ def annotate(
         if (term := term_of_instrument.get(label.mimo_id or -1) or term_of_name.get(label.name))
     }
 
-    from annotator.detection import SCAN_SIDE, detect
+    from annotator.detection import SCAN_SIDE
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
@@ -93,7 +100,12 @@ def annotate(
         if isinstance(pixels, AnnotatorError):
             return image, pixels
         with outcome.timed("detect"):
-            detections = detect(model, pixels, thresholds, parameters.max_detections)
+            try:
+                detections = look(pixels, thresholds, parameters.max_detections)
+            except AnnotatorError as error:
+                if error.code is not ExitCode.BAD_IMAGE:
+                    raise
+                return image, AnnotatorError(f"{image.name}: {error}", error.code)
             height, width = pixels.shape[:2]
             detections = detections.scaled(image.width / width, image.height / height)
             return image, as_annotations(model, detections, image, term_of)
@@ -114,8 +126,12 @@ def annotate(
         log.warning("%s", new)
         outcome.failures[image.id] = str(new)
 
-    start = time.monotonic()
-    with overlapped(waiting, (fetch, FETCHERS), (find, 1), (store, 1)) as stored:
+    with ExitStack() as stack:
+        look, at_once = cluster.here(model)
+        if scheduler is not None:
+            look, at_once = stack.enter_context(cluster.workers(scheduler, model, f"job-{job.id}"))
+        start = time.monotonic()
+        stored = stack.enter_context(overlapped(waiting, (fetch, FETCHERS), (find, at_once), (store, 1)))
         for done, _ in enumerate(stored, start=1):
             seconds = time.monotonic() - start
             comment = f"{done} of {many(len(waiting), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"

@@ -17,13 +17,14 @@ from annotator.platform.connection import Connection
 log = logging.getLogger(__name__)
 
 
-def run(argv: Sequence[str]) -> ExitCode:
+def run(argv: Sequence[str], scheduler: str | None = None) -> ExitCode:
     """Carry out one job, launched from Cytomine's page or from a shell.
 
     Whatever happens, the job's status on the server tells it, as soon as there is a job.
 
     Args:
         argv: the command line, as descriptor.json makes it.
+        scheduler: address of a Dask cluster that looks at the images, or None.
     """
     connection: Connection | None = None
     job: jobs.RunningJob | None = None
@@ -42,7 +43,7 @@ def run(argv: Sequence[str]) -> ExitCode:
             job = job or jobs.RunningJob.created(connection, parameters, software)
         # Errors: after an interrupt a thread may still write there.
         with tempfile.TemporaryDirectory(prefix="instruments-", ignore_cleanup_errors=True) as folder:
-            comment = _carry_out(connection, job, parameters, outcome, Path(folder))
+            comment = _carry_out(connection, job, parameters, outcome, Path(folder), scheduler)
         log.info("%s", comment)
         job.succeed(comment)
         return ExitCode.OK
@@ -66,18 +67,23 @@ def run(argv: Sequence[str]) -> ExitCode:
 
 
 def _carry_out(
-    connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
+    connection: Connection,
+    job: jobs.RunningJob,
+    parameters: JobParameters,
+    outcome: Outcome,
+    folder: Path,
+    scheduler: str | None,
 ) -> str:
     """What the mode asks for; returns how it went."""
     if parameters.mode == "promote":
         return promote(connection, job, parameters, folder)
     if parameters.mode == "annotate":
-        return annotate(connection, job, parameters, outcome, folder)
+        return annotate(connection, job, parameters, outcome, folder, scheduler)
     learnt = learn(connection, job, parameters, outcome, folder)
     if parameters.mode == "train":
         return learnt
     log.info("%s", learnt)
-    return f"{annotate(connection, job, parameters, outcome, folder)} {learnt}"
+    return f"{annotate(connection, job, parameters, outcome, folder, scheduler)} {learnt}"
 
 
 def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: ExitCode) -> ExitCode:

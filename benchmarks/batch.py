@@ -5,8 +5,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,25 @@ ALONE = 200  # images that each stage alone is measured on
 ENDS = 200  # images at the beginning and at the end whose memory is compared
 
 
-def run() -> dict[str, object]:
-    """Images a second of the whole job and of each stage alone, all in this run, on images of 256 pixels."""
+@dataclass(frozen=True)
+class Collection:
+    """A project with many small images on a server in another process."""
+
+    store: Store
+    access: Access
+    project: int
+    software: int
+
+    def launch(self, **values: object) -> tuple[int, list[str]]:
+        """The id of a new job, and its command line."""
+        user = self.store.find("user", algo=False)[0]["id"]
+        made = seed.launch(self.store, self.access.host, self.project, self.software, user, values)
+        return made.job, made.arguments[2:]
+
+
+@contextmanager
+def collection() -> Iterator[Collection]:
+    """`IMAGES` images of `SIDE` pixels, `PICTURES` different ones."""
     with tempfile.TemporaryDirectory() as name, running(Path(name)) as access:
         pictures = _pictures(Path(name) / "pictures")
         store = Store(Path(name))
@@ -46,21 +65,22 @@ def run() -> dict[str, object]:
         software = seed.register_software(store, descriptor(), project["id"])
         for number in range(IMAGES):
             seed.add_image(store, project["id"], pictures[number % PICTURES])
+        yield Collection(store, access, project["id"], software["id"])
 
-        def launched(**values: object) -> tuple[int, list[str]]:
-            made = seed.launch(store, access.host, project["id"], software["id"], user["id"], values)
-            return made.job, made.arguments
 
-        job, arguments = launched()
-        pace, mib = _whole_job(arguments)
-        alone = _alone(store, access, project["id"], launched()[0])
+def run() -> dict[str, object]:
+    """Images a second of the whole job and of each stage alone, all in this run."""
+    with collection() as given:
+        job, arguments = given.launch()
+        pace, mib = whole_job(arguments)
+        alone = _alone(given)
         return {
             "images_a_second": pace,
             "alone": alone,
             "pace_over_slowest_stage": round(pace / min(alone.values()), 2),
             "mib_first_and_last_images": mib,
-            "annotations": len(store.find("annotation", user=_user_of(store, job)["id"])),
-            "pictures_that_differ_from_a_job_of_their_own": _differing(store, project["id"], job, launched),
+            "annotations": sum(map(len, outlines(given.store, job).values())),
+            "pictures_that_differ_from_a_job_of_their_own": _differing(given, job),
         }
 
 
@@ -86,9 +106,9 @@ def _user_of(store: Store, job: int) -> dict[str, Any]:
     return user
 
 
-def _whole_job(arguments: list[str]) -> tuple[float, list[int]]:
+def whole_job(arguments: list[str]) -> tuple[float, list[int]]:
     """Images a second, and MiB while the first and the last are worked on."""
-    command = [sys.executable, "run.py", *arguments[2:]]
+    command = [sys.executable, "run.py", *arguments]
     process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     times, memory = [], []
     for line in process.stdout:
@@ -101,11 +121,12 @@ def _whole_job(arguments: list[str]) -> tuple[float, list[int]]:
     return round((IMAGES - 1) / (times[-1] - times[0]), 2), mib
 
 
-def _alone(store: Store, access: Access, project: int, job: int) -> dict[str, float]:
-    user = _user_of(store, job)
-    connection = Connection(access.host, user["publicKey"], user["privateKey"])
+def _alone(given: Collection) -> dict[str, float]:
+    job, _ = given.launch()
+    user = _user_of(given.store, job)
+    connection = Connection(given.access.host, user["publicKey"], user["privateKey"])
     model = builtin.load()
-    images = choose_images(connection, project, ())[:ALONE]
+    images = choose_images(connection, given.project, ())[:ALONE]
     start = time.monotonic()
     with ThreadPoolExecutor(FETCHERS) as pool:
         fetched = list(pool.map(lambda image: fetch_pixels(connection, image, SCAN_SIDE), images))
@@ -125,21 +146,22 @@ def _alone(store: Store, access: Access, project: int, job: int) -> dict[str, fl
     }
 
 
-def _differing(store: Store, project: int, job: int, launched: Callable[..., tuple[int, list[str]]]) -> int:
+def _differing(given: Collection, job: int) -> int:
     """Of the different pictures, those of which some copy got other outlines than a job for that image alone gives."""
-    images = [image["id"] for image in store.find("imageinstance", project=project)]
-    batch = _outlines(store, job)
+    images = [image["id"] for image in given.store.find("imageinstance", project=given.project)]
+    batch = outlines(given.store, job)
     differing = 0
     for position in range(PICTURES):
-        own, arguments = launched(cytomine_id_images=images[position])
+        own, arguments = given.launch(cytomine_id_images=images[position])
         job_module.run(arguments)
-        expected = _outlines(store, own).get(images[position], [])
+        expected = outlines(given.store, own).get(images[position], [])
         differing += any(batch.get(image, []) != expected for image in images[position::PICTURES])
     return differing
 
 
-def _outlines(store: Store, job: int) -> dict[int, list[str]]:
-    outlines: dict[int, list[str]] = {}
+def outlines(store: Store, job: int) -> dict[int, list[str]]:
+    """What a job drew, sorted, by image."""
+    found: dict[int, list[str]] = {}
     for item in store.find("annotation", user=_user_of(store, job)["id"]):
-        outlines.setdefault(item["image"], []).append(item["location"])
-    return {image: sorted(locations) for image, locations in outlines.items()}
+        found.setdefault(item["image"], []).append(item["location"])
+    return {image: sorted(locations) for image, locations in found.items()}

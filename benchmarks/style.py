@@ -6,8 +6,7 @@ import numpy as np
 from keras import ops
 
 from training import devices
-from training.style import gatys
-from training.style.representation import STYLE_LAYERS, feature_network
+from training.style import gatys, loss
 
 NETWORK = "vgg16"  # with random weights: they do not change the time
 SIDE = 256
@@ -20,10 +19,10 @@ def run() -> dict[str, object]:
     A bare pass is the gradient of a sum over the network's feature maps by the pixels. A step is one of L-BFGS with all
     that belongs to it, Gram matrices, line search and bookkeeping. In each round both are timed one after the other.
     """
-    network = feature_network(NETWORK, "random", (*STYLE_LAYERS[NETWORK], gatys.CONTENT_LAYERS[NETWORK]))
+    network = loss.loss_network(NETWORK, "random")
     random = np.random.default_rng(0)
     content, style = (random.uniform(0, 255, (SIDE, SIDE, 3)).astype(np.float32) for _ in range(2))
-    terms = devices.value_and_gradient(gatys.terms_of(network, content, style, (5.0, 1.0)))
+    terms = gatys.terms_at(network, content, style, (5.0, 1.0))
     bare = devices.value_and_gradient(lambda pixels: sum(ops.sum(maps) for maps in network(pixels)))
     calls = 0
 

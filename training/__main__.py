@@ -37,6 +37,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_stage(artworks, epochs=10)
 
+    adversarial = commands.add_parser(
+        "adversarial",
+        help="learn from labelled photographs and unlabelled artworks to go by what both share",
+        description="Learn names from photographs, as the command photographs, and take unlabelled pictures as target: "
+        "what tells the two apart is unlearnt (domain-adversarial training, Ganin et al. 2016). OUT/curves.png shows "
+        "label loss, domain accuracy and lambda, OUT/features.png the features before and after. The model is left in "
+        "OUT/model.",
+    )
+    _add_stage(adversarial, epochs=10)
+    adversarial.add_argument(
+        "--target", type=Path, required=True, help="folder of unlabelled pictures, for example artworks of a project"
+    )
+    adversarial.add_argument(
+        "--variant",
+        choices=("dann", "cdan"),
+        default="cdan",
+        help="what the domain head sees: the features (dann), or these with what they are taken for (cdan, default)",
+    )
+
     compose = commands.add_parser(
         "compose",
         help="paste photographed instruments into pictures without any: boxes without labelling",
@@ -114,8 +133,8 @@ def main(argv: list[str]) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     # Each command imports what it needs when it runs: some take seconds to load.
-    if arguments.command in ("photographs", "artworks"):
-        from training import artworks, photographs, runs
+    if arguments.command in ("photographs", "artworks", "adversarial"):
+        from training import adapt, artworks, photographs, runs
 
         settings = runs.Settings(
             data=tuple(str(folder) for folder in arguments.data),
@@ -127,8 +146,15 @@ def _run(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs,
             seed=arguments.seed,
         )
-        stage = photographs.run if arguments.command == "photographs" else artworks.run
-        stage(settings, arguments.out)
+        if arguments.command == "photographs":
+            photographs.run(settings, arguments.out)
+        elif arguments.command == "artworks":
+            artworks.run(settings, arguments.out)
+        else:
+            adapt.run(
+                adapt.AdversarialSettings(**vars(settings), target=str(arguments.target), variant=arguments.variant),
+                arguments.out,
+            )
     elif arguments.command == "compose":
         from training import compose
 

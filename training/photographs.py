@@ -52,7 +52,7 @@ def run(settings: Settings, out: Path) -> Model:
         training, development, test = (
             samples_of(part, model.labels) for part in (parts.training, parts.development, parts.test)
         )
-        seen = _features(model, training, development, out / FEATURES, settings.seed)
+        seen = features(model, training, development, out / FEATURES, settings.seed)
         transfer.train_head(model, *seen)
         if settings.mode == "full":
             source_of = {picture: number for number, own in enumerate(sources) for picture in own}
@@ -67,7 +67,7 @@ def run(settings: Settings, out: Path) -> Model:
                 epochs=settings.epochs,
             )
             plots.curves(out / "log.csv", out / "curves.png")
-    return _finish(model, settings, development, test, fingerprints, parts, out)
+    return finish(model, "photographs", settings, development, test, fingerprints, parts, out)
 
 
 def enough(pictures: Sequence[Picture]) -> list[Picture]:
@@ -95,10 +95,18 @@ def enough(pictures: Sequence[Picture]) -> list[Picture]:
     return [picture for picture in pictures if any(region.label not in few for region in picture.regions)]
 
 
-def _features(
+def features(
     model: Model, training: Sequence[Sample], development: Sequence[Sample], cache: Path, seed: int
 ) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Features and targets of training (all views) and development, computed once a run."""
+    """Features and targets of training (all views) and development, computed once a run.
+
+    Args:
+        model: the network, whose head does not matter.
+        training: samples that are learnt from.
+        development: samples that are not.
+        cache: file in which they are kept.
+        seed: of the views.
+    """
     digest = hashlib.sha256(repr((training, development, seed)).encode())
     for weight in model.network.weights:
         if "head" not in weight.path:
@@ -107,7 +115,7 @@ def _features(
     stored = dict(np.load(cache, allow_pickle=False)) if cache.is_file() else {}
     if str(stored.get("key")) != digest.hexdigest():
         network = transfer.pooled(model.network, "features")
-        print(f"Looking at {views} views of {len(training)} photographs to learn from:", flush=True)
+        print(f"Looking at {views} views of {len(training)} crops to learn from:", flush=True)
         stored = {
             "key": np.array(digest.hexdigest()),
             "training": transfer.features_of(network, training, views, seed),
@@ -121,8 +129,9 @@ def _features(
     return (np.concatenate(stored["training"]), np.tile(targets, views)), (stored["development"][0], held)
 
 
-def _finish(
+def finish(
     model: Model,
+    stage: str,
     settings: Settings,
     development: Sequence[Sample],
     test: Sequence[Sample],
@@ -130,7 +139,18 @@ def _finish(
     parts: Split,
     out: Path,
 ) -> Model:
-    """Calibrate on the development split, judge on the test split, save."""
+    """Calibrate on the development split, judge on the test split, save.
+
+    Args:
+        model: as trained.
+        stage: its name, for people.
+        settings: of the run.
+        development: samples of the development split.
+        test: samples of the test split.
+        fingerprints: of all pictures in ``parts``.
+        parts: which picture was for what.
+        out: the run's folder.
+    """
     network = transfer.pooled(model.network, "head")
     held, judged = (transfer.features_of(network, samples, 1, settings.seed)[0] for samples in (development, test))
     class_labels = np.array(model.configuration.class_labels)
@@ -149,4 +169,4 @@ def _finish(
     )
 
     calibrated = Model(replace(model.configuration, temperature=temperature), model.network, "")
-    return runs.save(calibrated, "photographs", settings, parts, fingerprints, result, out)
+    return runs.save(calibrated, stage, settings, parts, fingerprints, result, out)

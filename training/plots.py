@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
+from sklearn.manifold import TSNE
 
 from training.calibration import BINS
 
+MAPPED = 400  # samples of each kind on a map of features
 SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
 
 
@@ -43,6 +45,54 @@ def curves(log: Path, out: Path) -> None:
     for column, name in (("loss", "training"), ("val_loss", "development")):
         axes.plot(epochs, [float(row[column]) for row in rows], marker="o", label=name)
     axes.legend()
+    figure.savefig(out, dpi=120)
+
+
+def adversarial_curves(log: Path, strength: Callable[[np.ndarray], np.ndarray], out: Path) -> None:
+    """Label loss, domain accuracy and lambda over epochs of adversarial training, from ``log.csv``.
+
+    Args:
+        log: of `training.loop`.
+        strength: lambda of the progress in [0, 1].
+        out: PNG file.
+    """
+    with log.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    epochs = np.array([int(row["epoch"]) for row in rows])
+    figure = Figure(figsize=(6, 7), layout="constrained")
+    losses, accuracies, strengths = figure.subplots(3, sharex=True)
+    for axes, column in ((losses, "label_loss"), (accuracies, "domain_accuracy")):
+        for prefix, name in (("", "training"), ("val_", "development")):
+            axes.plot(epochs, [float(row[prefix + column]) for row in rows], marker="o", label=name)
+    losses.set(ylabel="label loss")
+    accuracies.axhline(0.5, color="grey", linestyle=":", label="cannot be told apart")
+    accuracies.set(ylabel="domain accuracy", ylim=(0, 1.02))
+    strengths.plot(epochs, strength(epochs / epochs[-1]), marker="o", label="lambda")
+    strengths.set(xlabel="epoch", ylabel="strength of the reversal", ylim=(0, 1.02))
+    for axes in (losses, accuracies, strengths):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(fontsize=8)
+    figure.savefig(out, dpi=120)
+
+
+def feature_map(features: Mapping[str, tuple[np.ndarray, np.ndarray]], out: Path) -> None:
+    """Features of labelled and unlabelled samples as points, near where they are alike (t-SNE), one map for each name.
+
+    Args:
+        features: (n, channels) of the labelled and (m, channels) of the unlabelled samples, by the map's name.
+        out: PNG file.
+    """
+    figure = Figure(figsize=(5 * len(features), 5), layout="constrained")
+    maps = np.atleast_1d(figure.subplots(1, len(features)))
+    for axes, (name, (source, target)) in zip(maps, features.items(), strict=True):
+        every = np.concatenate([source[:MAPPED], target[:MAPPED]])
+        perplexity = min(30.0, (len(every) - 1) / 3)
+        places = TSNE(init="pca", perplexity=perplexity, random_state=0).fit_transform(every)
+        count = len(source[:MAPPED])
+        axes.scatter(*places[:count].T, s=12, marker="o", color="#1f6fb4", label="labelled")
+        axes.scatter(*places[count:].T, s=20, marker="x", color="#d95f02", label="unlabelled")
+        axes.set(title=name, xticks=[], yticks=[])
+        axes.legend(fontsize=8)
     figure.savefig(out, dpi=120)
 
 

@@ -21,6 +21,7 @@ from annotator.platform import geometry, jobs, records, terms
 from annotator.platform.annotations import NewAnnotation, upload
 from annotator.platform.connection import Connection
 from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
+from annotator.report.coco import alternatives_text
 from annotator.vocabulary import by_mimo_id
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 
 SUMMARY = "summary.json"
 SUMMARY_KEY = "summary"
+REPORT = "report.html"
+REPORT_KEY = "report"
 FAILED_SHARE = 0.5  # of the images: a job in which more than this failed has failed itself
-ALTERNATIVES = 5  # other names that an annotation mentions: more than a person reads
 
 
 def annotate(
@@ -88,6 +90,12 @@ def annotate(
 
     from annotator.detection import SCAN_SIDE
 
+    evidence = None
+    if parameters.evidence:
+        from annotator.evidence import Evidence
+
+        evidence = Evidence(model)
+
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
         with outcome.timed("fetch"):
@@ -106,9 +114,13 @@ def annotate(
                 if error.code is not ExitCode.BAD_IMAGE:
                     raise
                 return image, AnnotatorError(f"{image.name}: {error}", error.code)
-            height, width = pixels.shape[:2]
-            detections = detections.scaled(image.width / width, image.height / height)
-            return image, as_annotations(model, detections, image, term_of)
+        shown = None
+        if evidence is not None:
+            with outcome.timed("explain"):
+                shown = evidence.of(image, pixels, detections)
+        height, width = pixels.shape[:2]
+        detections = detections.scaled(image.width / width, image.height / height)
+        return image, as_annotations(model, detections, image, term_of, shown)
 
     def store(found: tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]) -> None:
         image, new = found
@@ -141,6 +153,16 @@ def annotate(
             comment += f"; {60 * done / seconds:.0f} images a minute, {_duration(left)} left."
             job.report(2 + 97 * done / len(waiting), comment)
 
+    if evidence is not None:
+        info = {
+            "model": f"{model.name} {model.version}",
+            "default_threshold": model.threshold,
+            "threshold": threshold,
+            "seconds": dict(outcome.seconds),
+        }
+        report = folder / REPORT
+        report.write_text(evidence.report(images, outcome.failures, info), encoding="utf-8")
+        job.upload(REPORT_KEY, report)
     summary = folder / SUMMARY
     summary.write_text(json.dumps(_summary(model, threshold, images, outcome), indent=1), encoding="utf-8")
     job.upload(SUMMARY_KEY, summary)
@@ -178,7 +200,11 @@ def _duration(seconds: float) -> str:
 
 
 def as_annotations(
-    model: Model, detections: Detections, image: ProjectImage, term_of: dict[Label, int]
+    model: Model,
+    detections: Detections,
+    image: ProjectImage,
+    term_of: dict[Label, int],
+    evidence: Sequence[bytes] | None = None,
 ) -> list[NewAnnotation]:
     """What is stored of the detections in one image.
 
@@ -187,10 +213,17 @@ def as_annotations(
         detections: in pixels of the image.
         image: which.
         term_of: id of the ontology's term for a label, where it has one.
+        evidence: a JPEG for each detection.
     """
     new = []
-    for outline, position, score, also in zip(
-        detections.outlines, detections.labels, detections.scores, detections.alternatives, strict=True
+    names = [label.name for label in model.labels]
+    for outline, position, score, also, shown in zip(
+        detections.outlines,
+        detections.labels,
+        detections.scores,
+        detections.alternatives,
+        evidence or [b""] * len(detections),
+        strict=True,
     ):
         label = model.labels[position]
         location = geometry.to_location(outline, image.width, image.height)
@@ -200,11 +233,9 @@ def as_annotations(
         if label.mimo_id is not None:
             properties["mimo_id"] = str(label.mimo_id)
         if also:
-            properties["also"] = ", ".join(
-                f"{model.labels[other].name} {value:.4f}" for other, value in list(also.items())[:ALTERNATIVES]
-            )
+            properties["also"] = alternatives_text(names, also)
         term = term_of.get(label)
-        new.append(NewAnnotation(location, (term,) if term else (), properties))
+        new.append(NewAnnotation(location, (term,) if term else (), properties, shown))
     return new
 
 

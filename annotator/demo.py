@@ -13,12 +13,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from annotator.annotate import SUMMARY_KEY
 from annotator.embedded import gallery, pixels, seed
 from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import descriptor, parse
-from annotator.platform.annotations import StoredAnnotation, fetch_annotations
+from annotator.platform import evidence
+from annotator.platform.annotations import ALGO_ANNOTATION, StoredAnnotation, fetch_annotations
 from annotator.platform.connection import Connection
 from annotator.platform.images import choose_images
 from annotator.platform.jobs import MODEL_FILE, SUCCESS
@@ -94,7 +96,8 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
     connection = Connection(access.host, access.public_key, access.private_key)
     user = connection.get(f"job/{job}.json", what=f"job {job}")["userJob"]
     rows = connection.items(f"job/{job}/jobdata.json", what="the job's files")
-    content = connection.download(f"jobdata/{rows[-1]['id']}/download", None, what="the job's summary")
+    number = next(row["id"] for row in rows if row["key"] == SUMMARY_KEY)
+    content = connection.download(f"jobdata/{number}/download", None, what="the job's summary")
     summary = json.loads(content)
     images = choose_images(connection, project, ())
     found: dict[int, list[StoredAnnotation]] = {}
@@ -106,7 +109,9 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
             image.name,
             image.width,
             image.height,
-            sorted((_finding(item) for item in found.get(image.id, [])), key=lambda finding: -finding.score),
+            sorted(
+                (_finding(connection, item) for item in found.get(image.id, [])), key=lambda finding: -finding.score
+            ),
             _thumbnail(paths[image.id]),
             errors.get(image.id),
         )
@@ -127,14 +132,19 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
     print(f"Data in   {out / 'detections.json'}")
 
 
-def _finding(annotation: StoredAnnotation) -> Finding:
+def _finding(connection: Connection, annotation: StoredAnnotation) -> Finding:
     mimo_id = annotation.properties.get("mimo_id")
+    number = evidence.find(connection, ALGO_ANNOTATION, annotation.id)
+    shown = b""
+    if number is not None:
+        shown = connection.download(f"attachedfile/{number}/download", None, what=f"the evidence of {annotation.id}")
     return Finding(
         annotation.properties["instrument"],
         int(mimo_id) if mimo_id else None,
         float(annotation.properties["score"]),
         annotation.polygon,
         annotation.properties.get("also", ""),
+        shown,
     )
 
 

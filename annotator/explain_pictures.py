@@ -21,14 +21,15 @@ from annotator.explain.picture import Explanation, explain, explainer_of
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Model
 from annotator.pictures import SUFFIXES, open_shrunk
-from annotator.report.explanations import Explained, Named, over, write_explanations_page
+from annotator.report.coco import alternatives_text
+from annotator.report.explanations import Explained, Named, write_explanations_page
+from annotator.report.heat import over
 
 MASKS, PICTURES, PAGE, CHECK = "masks", "pictures", "index.html", "check.json"
 CHECKED = 12  # pictures at the most
 PAGE_SIDE = 640  # pixels of a picture on the page
 LARGEST = 500_000_000  # pixels of a picture; Pillow refuses what has twice as many
 SECONDS = 5  # between two lines on how far it is
-ALTERNATIVES = 5  # other names that a detection mentions
 
 
 def run(images: Path, out: Path, model_path: Path | None, checking: bool) -> None:
@@ -143,11 +144,12 @@ def _as_explained(
     model: Model, found: Explanation, name: str, width: int, height: int, shown: tuple[str, str, str]
 ) -> Explained:
     detections = found.detections
+    names = [label.name for label in model.labels]
     named = [
         Named(
-            model.labels[label].name,
+            names[label],
             float(score),
-            ", ".join(f"{model.labels[other].name} {value:.2f}" for other, value in list(also.items())[:ALTERNATIVES]),
+            alternatives_text(names, also),
         )
         for label, score, also in zip(detections.labels, detections.scores, detections.alternatives, strict=True)
     ]

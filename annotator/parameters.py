@@ -116,6 +116,12 @@ class JobParameters:
     skip_annotated: bool = _parameter(
         "Boolean", "Skip done images", "Leave out images that any job has finished with the same model.", False
     )
+    evidence: bool = _parameter(
+        "Boolean",
+        "Evidence",
+        "Attach to each annotation a picture of what speaks for it, and put a report on the job's page.",
+        False,
+    )
     gres: str | None = _parameter("String", "GPU", "Slurm: a GPU, for example gpu:1.", **{"server-parameter": True})
     mem: str | None = _parameter("String", "Memory", "Slurm: memory, for example 8G.", **{"server-parameter": True})
     time: str | None = _parameter(

@@ -41,7 +41,8 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     (pictures / hostile).write_bytes((gallery / "harp_in_oil.png").read_bytes())
     Image.new("RGB", (60, 40), "navy").save(pictures / "night.jpg")
     (pictures / "notes.jpg").write_text("no picture at all")
-    ended = demo("--images", pictures, "--out", tmp_path / "out", "--threshold", "0.05", "--max_detections", "3")
+    ended = demo("--images", pictures, "--out", tmp_path / "out", "--threshold", "0.05", "--max_detections", "3",
+                 "--evidence", "true")  # fmt: skip
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "Left out 'notes.jpg': no picture" in ended.stdout
     assert "report.html" in ended.stdout
@@ -64,6 +65,7 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     page = (tmp_path / "out/report.html").read_text()
     assert "<b>harp" not in page
     assert "&lt;b&gt;harp &amp; co.png" in page
+    assert page.count('class="evidence"') == len(found["annotations"])
 
 
 def test_a_model_of_ones_own(builtin_model, gallery, tmp_path):

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image
 
 from annotator.errors import ExitCode
 from annotator.explain_pictures import stems
-from annotator.report.explanations import Explained, Named, over, write_explanations_page
+from annotator.report.explanations import Explained, Named, write_explanations_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -128,16 +128,6 @@ def test_a_check_says_how_far_the_maps_can_be_trusted(small_harp, tmp_path):
 )
 def test_no_two_files_share_a_mask(names, expected):
     assert stems([Path(name) for name in names]) == expected
-
-
-def test_what_is_dark_in_the_mask_shows_the_picture_in_grey():
-    picture = np.full((4, 4, 3), (200, 100, 50), np.uint8)
-    mask = np.zeros((4, 4), np.float32)
-    mask[0, 0] = 1
-    shown = over(picture, mask)
-    assert len(set(shown[3, 3])) == 1
-    assert len(set(shown[0, 0])) == 3
-    assert shown[0, 0].sum() > shown[3, 3].sum()
 
 
 def test_hostile_file_names_neither_stop_the_page_nor_turn_its_text():

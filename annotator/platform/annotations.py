@@ -12,7 +12,7 @@ import shapely
 from scipy.optimize import linear_sum_assignment
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.platform import properties
+from annotator.platform import evidence, properties
 from annotator.platform.connection import REFUSED, Connection, Json, RequestFailed, pause
 from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
@@ -38,11 +38,13 @@ class NewAnnotation:
         terms: ids; may be empty.
         properties: key and value pairs, shown beside the annotation. The score is one of them, not the rate of the
             term: a rate costs a request an annotation and makes a second row of the term (classic core, no uniqueness).
+        evidence: a JPEG to attach to it; empty for none.
     """
 
     location: str
     terms: tuple[int, ...]
     properties: dict[str, str] = field(default_factory=dict)
+    evidence: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,9 @@ def upload(
         lacked = _add_properties(connection, stored[j]["id"], annotations[i].properties)
         if plain and not lacked:
             break  # one tells of all
+    for i, j in pairs:
+        if annotations[i].evidence:
+            evidence.attach(connection, ALGO_ANNOTATION, stored[j]["id"], annotations[i].evidence)
     return len(annotations)
 
 

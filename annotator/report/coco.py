@@ -8,6 +8,18 @@ from typing import Any
 
 from shapely.geometry import Polygon
 
+ALTERNATIVES = 5  # other names that a detection mentions: more than a person reads
+
+
+def alternatives_text(names: Sequence[str], alternatives: Mapping[int, float]) -> str:
+    """What else a detection may be, best first, with scores: "Viola 0.7000, Lute 0.2100".
+
+    Args:
+        names: of all labels.
+        alternatives: from positions of labels to scores, highest first.
+    """
+    return ", ".join(f"{names[label]} {score:.4f}" for label, score in list(alternatives.items())[:ALTERNATIVES])
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -19,6 +31,7 @@ class Finding:
         score: in [0, 1].
         polygon: its outline in pixels of the picture, origin top-left.
         also: what else it may be, with scores, as text; empty when nothing else was seen there.
+        evidence: a JPEG of what speaks for it; empty when there is none.
     """
 
     instrument: str
@@ -26,6 +39,7 @@ class Finding:
     score: float
     polygon: Polygon
     also: str = ""
+    evidence: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True)

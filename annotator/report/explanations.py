@@ -9,14 +9,9 @@ from importlib import resources
 from urllib.parse import quote
 
 import jinja2
-import matplotlib as mpl
-import numpy as np
-from PIL import Image
 
 from annotator.explain.check import Trust
 from annotator.text import printable
-
-STRENGTH = 0.75  # of the colours where a mask is 1
 
 
 @dataclass(frozen=True)
@@ -59,27 +54,6 @@ class Explained:
     picture: str
     visual_backprop: str
     class_mask: str
-
-
-def over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A mask as heat over a greyed picture: the higher, the brighter and the less of the picture shows through.
-
-    Colours follow the root of the mask, for masks are mostly low; the files for other programs hold it as it is.
-
-    Args:
-        picture: (h, w, 3) uint8.
-        mask: in [0, 1], of the picture's shape at any size.
-
-    Returns:
-        (h, w, 3) uint8.
-    """
-    height, width = picture.shape[:2]
-    fitted = Image.fromarray(mask.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    shown = np.sqrt(np.clip(np.asarray(fitted), 0, 1))
-    heat = mpl.colormaps["inferno"](shown)[..., :3] * 255
-    grey = np.asarray(Image.fromarray(picture).convert("L"), np.float32)[..., None]
-    share = STRENGTH * shown[..., None]
-    return np.round(grey * (1 - share) + heat * share).astype(np.uint8)
 
 
 def write_explanations_page(

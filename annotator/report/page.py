@@ -40,6 +40,7 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         info=info,
         total=sum(counts.values()),
         pictures=len(pictures),
+        with_evidence=any(finding.evidence for picture in pictures for finding in picture.findings),
         image_data=_data_address,
         corners=_corners,
         classification=_classification,
@@ -50,8 +51,8 @@ def _shown(value: object) -> object:
     return printable(value) if isinstance(value, str) else value
 
 
-def _data_address(picture: Picture) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(picture.thumbnail).decode()
+def _data_address(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _corners(finding: Finding) -> str:

@@ -1,0 +1,98 @@
+"""Evidence for what a job found: a picture for each annotation, and the report on the job's page."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from annotator.detection import Detections
+from annotator.explain.crops import crop_explainer_of, explain_crops
+from annotator.models.bundle import Model
+from annotator.platform.images import ProjectImage
+from annotator.report.coco import Finding, Picture, alternatives_text
+from annotator.report.heat import evidence_picture
+from annotator.report.page import write_page
+
+REPORTED = 200  # images on the report, those with the best detections: a browser must still open it
+THUMBNAIL_SIDE = 900  # pixels
+
+
+class Evidence:
+    """Explains detections image by image, and remembers them for the report; several threads may ask.
+
+    Args:
+        model: that detects.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._explaining = crop_explainer_of(model)
+        self._pictures: dict[int, Picture] = {}
+        self._lock = threading.Lock()
+
+    def of(self, image: ProjectImage, pixels: np.ndarray, detections: Detections) -> list[bytes]:
+        """What speaks for each detection in an image.
+
+        Args:
+            image: which.
+            pixels: (h, w, 3) uint8 RGB.
+            detections: in these pixels.
+
+        Returns:
+            A JPEG for each: the crop, and over it VisualBackProp's mask and that of its label.
+        """
+        names = [label.name for label in self._model.labels]
+        with self._lock:
+            found = explain_crops(self._model, self._explaining, pixels, detections.boxes, detections.labels)
+        shown = [
+            evidence_picture(crop, mask, class_mask, names[label])
+            for crop, mask, class_mask, label in zip(*found, detections.labels, strict=True)
+        ]
+        height, width = pixels.shape[:2]
+        full = detections.scaled(image.width / width, image.height / height)
+        findings = [
+            Finding(
+                names[label],
+                self._model.labels[label].mimo_id,
+                float(score),
+                outline,
+                alternatives_text(names, also),
+                jpeg,
+            )
+            for label, score, outline, also, jpeg in zip(
+                full.labels, full.scores, full.outlines, full.alternatives, shown, strict=True
+            )
+        ]
+        picture = Picture(image.name, image.width, image.height, findings, _thumbnail(pixels))
+        with self._lock:
+            self._pictures[image.id] = picture
+            if len(self._pictures) > REPORTED:
+                del self._pictures[min(self._pictures, key=lambda number: _best(self._pictures[number]))]
+        return shown
+
+    def report(self, images: Sequence[ProjectImage], failures: Mapping[int, str], info: Mapping[str, Any]) -> str:
+        """The page, see `annotator.report.page.write_page`; of an image that failed it says why."""
+        pictures = [picture for number, picture in self._pictures.items() if number not in failures]
+        failed = [
+            Picture(image.name, image.width, image.height, error=failures[image.id])
+            for image in images
+            if image.id in failures
+        ]
+        return write_page([*pictures, *failed], info)
+
+
+def _best(picture: Picture) -> float:
+    return max((finding.score for finding in picture.findings), default=0.0)
+
+
+def _thumbnail(pixels: np.ndarray) -> bytes:
+    small = Image.fromarray(pixels)
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.explain.crops import SIDE, crop_around, crop_explainer_of, explain_crops
+
+GREY = (127, 127, 127)
+
+
+@pytest.fixture(scope="module")
+def explaining(builtin_model):
+    return crop_explainer_of(builtin_model)
+
+
+def test_the_box_lies_in_the_middle_of_its_crop():
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[100:200, 150:200] = 255  # 100 high, so the crop measures 140
+    crop = crop_around(image, np.array([150, 100, 200, 200.0]), GREY)
+    assert crop.shape == (SIDE, SIDE, 3)
+    rows, columns = np.nonzero(crop[..., 0] > 127)
+    edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    np.testing.assert_allclose(edges, np.array([45, 20, 95, 120]) * SIDE / 140, atol=2)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 40, 40), (360, 260, 400, 300), (0, 0, 400, 300), (398.5, 10, 400, 11)])
+def test_outside_the_picture_is_nothing(box):
+    image = np.full((300, 400, 3), 255, np.uint8)
+    crop = crop_around(image, np.array(box, float), GREY)
+    assert set(np.unique(crop)) == {127, 255}
+    inside = np.array(box) + np.array([-1, -1, 1, 1]) * 0.2 * max(box[2] - box[0], box[3] - box[1])
+    inside = np.clip(inside, 0, [400, 300, 400, 300])
+    side = 1.4 * max(box[2] - box[0], box[3] - box[1])
+    middle = (np.array(box[:2]) + box[2:]) / 2
+    low, high = np.maximum(middle - side / 2, 0), np.minimum(middle + side / 2, [400, 300])
+    assert (crop[..., 0] == 255).mean() == pytest.approx(np.prod(high - low) / side**2, abs=0.02 + 2 / side)
+
+
+def test_each_detection_is_explained_for_its_own_label_whatever_the_batch(builtin_model, explaining, gallery):
+    with Image.open(gallery / "harp_in_oil.png") as picture:
+        image = np.asarray(picture.convert("RGB").resize((300, 300)))
+    boxes = np.repeat([[30.0, 20, 280, 290]], 18, axis=0)
+    labels = np.arange(18)
+    found = explain_crops(builtin_model, explaining, image, boxes, labels)
+    assert found.crops.shape == (18, SIDE, SIDE, 3)
+    assert found.visual_backprop.shape == found.class_masks.shape == (18, SIDE, SIDE)
+    np.testing.assert_allclose(found.visual_backprop, found.visual_backprop[:1].repeat(18, axis=0), atol=1e-4)
+    assert np.abs(np.diff(found.class_masks, axis=0)).max(axis=(1, 2)).min() > 0.1
+    alone = explain_crops(builtin_model, explaining, image, boxes[17:], labels[17:])
+    np.testing.assert_allclose(alone.class_masks[0], found.class_masks[17], atol=1e-3)
+
+
+def test_no_detections_no_crops(builtin_model, explaining):
+    found = explain_crops(builtin_model, explaining, np.zeros((9, 9, 3), np.uint8), np.zeros((0, 4)), np.zeros(0, int))
+    assert [len(item) for item in found] == [0, 0, 0]

@@ -1,0 +1,34 @@
+import io
+
+import numpy as np
+from PIL import Image
+
+from annotator.report.heat import CAPTION, evidence_picture, over
+
+
+def test_what_is_dark_in_the_mask_shows_the_picture_in_grey():
+    picture = np.full((4, 4, 3), (200, 100, 50), np.uint8)
+    mask = np.zeros((4, 4), np.float32)
+    mask[0, 0] = 1
+    shown = over(picture, mask)
+    assert len(set(shown[3, 3])) == 1
+    assert len(set(shown[0, 0])) == 3
+    assert shown[0, 0].sum() > shown[3, 3].sum()
+
+
+def test_evidence_shows_the_crop_and_both_masks_in_one_row(random):
+    crop = np.full((60, 80, 3), (200, 100, 50), np.uint8)
+    left, right = np.zeros((2, 60, 80), np.float32)
+    left[:, :40], right[:, 40:] = 1, 1
+    with Image.open(io.BytesIO(evidence_picture(crop, left, right, "Lute \u202e\u0416"))) as picture:
+        assert picture.format == "JPEG"
+        shown = np.asarray(picture).astype(int)
+    assert shown.shape == (60 + CAPTION, 240, 3)
+    panels = shown[:60].reshape(60, 3, 80, 3).transpose(1, 0, 2, 3)
+    np.testing.assert_allclose(panels[0, :48, :64], crop[:48, :64], atol=6)  # JPEG mixes colours at the seams
+    colourful = np.ptp(panels[1:], axis=-1)[..., 30, :] > 40
+    assert colourful[0, :32].all()
+    assert not colourful[0, 48:].any()
+    assert colourful[1, 48:].all()
+    assert not colourful[1, :32].any()
+    assert shown[60:].min() < 100  # there is text

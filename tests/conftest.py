@@ -142,5 +142,13 @@ def no_pauses(monkeypatch):
 
 
 @pytest.fixture
+def loaded_once(monkeypatch, builtin_model):
+    """Many jobs in this process that share the built-in model: it is loaded and compiled for the first only."""
+    from annotator.models import builtin
+
+    monkeypatch.setattr(builtin, "load", lambda: builtin_model)
+
+
+@pytest.fixture
 def random():
     return np.random.default_rng(0)

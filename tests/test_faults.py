@@ -24,6 +24,7 @@ from annotator.embedded.process import running
 from annotator.embedded.store import Store
 from annotator.errors import ExitCode
 from annotator.parameters import descriptor
+from annotator.platform import annotations
 from tests.conftest import Project, Server
 
 ROOT = Path(__file__).parents[1]
@@ -107,8 +108,8 @@ def failures(draw):
 
 
 @given(schedule=st.lists(failures(), min_size=1, max_size=6))
-@settings(max_examples=200 if THOROUGH else 8, deadline=None, suppress_health_check=EACH_ON_ITS_OWN)
-def test_whatever_fails_nothing_is_lost_or_doubled(server, pictures, clean, no_pauses, schedule):
+@settings(max_examples=200 if THOROUGH else 20, deadline=None, suppress_health_check=EACH_ON_ITS_OWN)
+def test_whatever_fails_nothing_is_lost_or_doubled(server, pictures, clean, no_pauses, loaded_once, schedule):
     project = painted(server, pictures)
     first = launch(project)
     server.fail(*schedule)
@@ -117,7 +118,12 @@ def test_whatever_fails_nothing_is_lost_or_doubled(server, pictures, clean, no_p
     note(f"{code!r}: {server.store.get('job', first.job)['statusComment']}")
     second = launch(project, resume=first.job)
     assert job_module.run(second.arguments) is ExitCode.OK
-    assert drawn(project) == clean
+    # Not to the digit: pixels that came another way, because the first failed, are those of another JPEG file.
+    for found, wanted in zip(drawn(project), clean, strict=True):
+        overlaps = annotations._overlaps([item[0] for item in found], [item[0] for item in wanted])
+        assert (overlaps > annotations.SAME_DETECTION).sum(axis=0).tolist() == [1] * len(wanted)
+        assert len(found) == len(wanted)
+        assert all({"score", "instrument", "model"} <= dict(properties).keys() for _, _, properties in found)
 
 
 ZYGOTE = """

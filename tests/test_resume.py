@@ -13,7 +13,7 @@ from annotator.platform import connection
 NAMES = ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png", "harp_in_oil.png")
 
 
-pytestmark = pytest.mark.usefixtures("no_pauses")
+pytestmark = pytest.mark.usefixtures("no_pauses", "loaded_once")
 
 
 @pytest.fixture

@@ -38,21 +38,22 @@ def crop_explainer_of(model: Model) -> keras.Model:
 
 
 def crop_around(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    """A square around a box, in `SIDE` pixels, the box in its middle.
+    """A square around a box, in `SIDE` pixels: the box in its middle, or as near to it as the picture's border lets.
 
     Args:
         image: (h, w, 3) uint8.
         box: (4,) x0, y0, x1, y1 in pixels, not wholly outside.
-        colour: of what lies outside the picture.
+        colour: of what lies outside a picture that is narrower than the square.
 
     Returns:
         (SIDE, SIDE, 3) uint8.
     """
     middle, side = (box[:2] + box[2:]) / 2, max(1.0, AROUND * float((box[2:] - box[:2]).max()))
-    scale = SIDE / side
-    low = np.clip(np.floor(middle - side / 2), 0, None)
-    high = np.clip(np.ceil(middle + side / 2), None, image.shape[1::-1])
-    place = np.round((low - middle + side / 2) * scale).astype(int)
+    scale, room = SIDE / side, np.array(image.shape[1::-1]) - side
+    start = np.where(room > 0, np.clip(middle - side / 2, 0, room), room / 2)
+    low = np.clip(np.floor(start), 0, None)
+    high = np.clip(np.ceil(start + side), None, image.shape[1::-1])
+    place = np.round((low - start) * scale).astype(int)
     size = np.maximum(np.round((high - low) * scale).astype(int), 1)
     part = Image.fromarray(image).crop((*low.astype(int), *high.astype(int)))
     canvas = Image.new("RGB", (SIDE, SIDE), colour)

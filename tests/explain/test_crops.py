@@ -22,17 +22,29 @@ def test_the_box_lies_in_the_middle_of_its_crop():
     np.testing.assert_allclose(edges, np.array([45, 20, 95, 120]) * SIDE / 140, atol=2)
 
 
-@pytest.mark.parametrize("box", [(0, 0, 40, 40), (360, 260, 400, 300), (0, 0, 400, 300), (398.5, 10, 400, 11)])
-def test_outside_the_picture_is_nothing(box):
-    image = np.full((300, 400, 3), 255, np.uint8)
-    crop = crop_around(image, np.array(box, float), GREY)
-    assert set(np.unique(crop)) == {127, 255}
-    inside = np.array(box) + np.array([-1, -1, 1, 1]) * 0.2 * max(box[2] - box[0], box[3] - box[1])
-    inside = np.clip(inside, 0, [400, 300, 400, 300])
-    side = 1.4 * max(box[2] - box[0], box[3] - box[1])
-    middle = (np.array(box[:2]) + box[2:]) / 2
-    low, high = np.maximum(middle - side / 2, 0), np.minimum(middle + side / 2, [400, 300])
-    assert (crop[..., 0] == 255).mean() == pytest.approx(np.prod(high - low) / side**2, abs=0.02 + 2 / side)
+@pytest.mark.parametrize(
+    ("box", "share"),
+    [
+        ((0, 0, 40, 40), 1),
+        ((360, 260, 400, 300), 1),
+        ((398.5, 10, 400, 11), 1),
+        ((0, 0, 400, 300), 400 * 300 / 560**2),
+        ((100, 0, 120, 300), 400 * 300 / 420**2),
+    ],
+)
+def test_only_where_the_picture_is_too_narrow_is_there_nothing(box, share):
+    crop = crop_around(np.full((300, 400, 3), 255, np.uint8), np.array(box, float), GREY)
+    assert set(np.unique(crop)) <= {127, 255}
+    assert (crop[..., 0] == 255).mean() == pytest.approx(share, abs=0.02)
+
+
+def test_at_the_border_the_crop_moves_and_not_its_content():
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[200:300, 350:400] = 255  # the crop reaches from 260 to 400 and from 160 to 300
+    crop = crop_around(image, np.array([350, 200, 400, 300.0]), GREY)
+    rows, columns = np.nonzero(crop[..., 0] > 127)
+    edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+    np.testing.assert_allclose(edges, np.array([90, 40, 140, 140]) * SIDE / 140, atol=2)
 
 
 def test_each_detection_is_explained_for_its_own_label_whatever_the_batch(builtin_model, explaining, gallery):

@@ -1,8 +1,14 @@
+import dataclasses
+
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
+from annotator.explain.crops import crop_explainer_of, explain_crops
 from annotator.explain.picture import explain, explainer_of
+from annotator.models import bundle
+from annotator.models.backbones import build_network
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +44,15 @@ def test_a_picture_of_nothing_has_a_likeliest_instrument(builtin_model, explaini
     assert 0 <= found.score < builtin_model.threshold
     assert found.visual_backprop.shape == found.class_mask.shape == size
     assert np.isfinite(found.class_mask).all()
+
+
+def test_a_model_with_a_box_head_is_explained_too(builtin_model):
+    keras.utils.set_random_seed(0)
+    network = build_network("efficientnet-lite0", len(builtin_model.configuration.class_labels), boxes=True)
+    configuration = dataclasses.replace(builtin_model.configuration, box_score=(1.0, 1.0, 0.0))
+    model = bundle.Model(configuration, network, "")
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    found = explain(model, explainer_of(model), image)
+    assert found.visual_backprop.shape == found.class_mask.shape == (64, 64)
+    crops = explain_crops(model, crop_explainer_of(model), image, np.array([[0, 0, 32, 32.0]]), np.array([0]))
+    assert crops.class_masks.max() == 1

@@ -16,6 +16,8 @@ from benchmarks import (
     memory,
     speed,
     style,
+    style_augment,
+    style_clusters,
     suppression,
 )
 
@@ -31,6 +33,8 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "loop": loop.run,
     "adversarial_digits": adversarial_digits.run,
     "style": style.run,
+    "style_clusters": style_clusters.run,
+    "style_augment": style_augment.run,
     "explain": explain.run,
 }
 

@@ -17,7 +17,7 @@ import jinja2
 import keras
 import numpy as np
 from PIL import Image
-from sklearn.cluster import DBSCAN
+from sklearn.cluster import DBSCAN, HDBSCAN
 from sklearn.manifold import TSNE
 from sklearn.metrics import pairwise_distances, pairwise_distances_chunked, silhouette_score
 from sklearn.neighbors import NearestNeighbors
@@ -162,6 +162,19 @@ def sweep(styles: np.ndarray) -> list[dict[str, Any]]:
     return rows
 
 
+def without_reach(styles: np.ndarray) -> dict[str, Any]:
+    """What HDBSCAN (Campello et al. 2013) finds, which needs no reach: a check on what the reach made of the pictures.
+
+    Args:
+        styles: (n, length) vectors, n of at least `LEAST`.
+
+    Returns:
+        ``clusters`` and ``noise``, the share of the pictures that are in none.
+    """
+    labels = HDBSCAN(min_cluster_size=LEAST, metric="precomputed", copy=False).fit_predict(pairwise_distances(styles))
+    return {"clusters": int(labels.max()) + 1, "noise": float((labels < 0).mean())}
+
+
 def positions(styles: np.ndarray) -> np.ndarray:
     """(n, 2) places on a map on which pictures of like style are near (t-SNE on distances; van der Maaten 2008)."""
     distances = pairwise_distances(styles)
@@ -268,6 +281,7 @@ def _page(
     alone = np.flatnonzero(found.labels < 0)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(resources.files(__package__).joinpath("clusters.html.j2").read_text("utf-8"))
+    swept = LEAST <= len(files) <= SWEPT
     content = template.render(
         count=len(files),
         groups=groups,
@@ -276,7 +290,8 @@ def _page(
         least=LEAST,
         noise=noise,
         backbone=backbone,
-        sweep=sweep(styles) if LEAST <= len(files) <= SWEPT else [],
+        sweep=sweep(styles) if swept else [],
+        without_reach=without_reach(styles) if swept else None,
         errors=None if errors is None else np.percentile(np.abs(errors), [50, 95, 100]).tolist(),
         dimensions=DIMENSIONS,
         has_map=len(files) >= LEAST,

@@ -6,8 +6,10 @@ from PIL import Image
 from sklearn.metrics import adjusted_rand_score, pairwise_distances
 
 from annotator.errors import AnnotatorError
+from annotator.pictures import open_rgb
 from tests.training.test_photographs import run
-from training.style import clusters
+from training.style import clusters, recolour
+from training.style.representation import square, style_network, styles_of
 
 
 def table(out):
@@ -34,6 +36,27 @@ def test_recovers_groups_largest_first_and_their_medoids(random):
     for label, middle in enumerate(found.medoids):
         members = np.flatnonzero(found.labels == label)
         assert middle == members[np.argmin(distances[np.ix_(members, members)].mean(axis=1))]
+
+
+def test_check_without_a_reach_finds_groups_but_none_in_a_cloud(random):
+    assert clusters.without_reach(groups(random, (12, 9)))["clusters"] == 2
+    assert clusters.without_reach(random.normal(size=(60, 40))) == {"clusters": 0, "noise": 1.0}
+    assert clusters.without_reach(np.ones((6, 3)))["noise"] <= 1
+
+
+def test_finds_the_styles_that_were_planted(gallery):
+    """Drawn pictures with the coarse light and dark of three textures fall into three clusters, one a texture."""
+    random = np.random.default_rng(3)
+    contents = [square(open_rgb(file)) for file in sorted(gallery.glob("*.png"))][:8]
+    contents += [np.ascontiguousarray(picture[:, ::-1]) for picture in contents]
+    textures = [
+        np.asarray(Image.fromarray(random.integers(0, 255, (cells, cells, 3), np.uint8)).resize((224, 224)))
+        for cells in (3, 9, 40)
+    ]
+    restyled = (recolour.fourier(picture, texture, 0.12) for texture in textures for picture in contents)
+    styles = np.concatenate(list(styles_of(style_network("efficientnet-lite0", "imagenet"), restyled)))
+    planted = np.repeat(np.arange(3), len(contents))
+    assert adjusted_rand_score(planted, clusters.cluster(styles).labels) >= 0.9
 
 
 def test_curve_is_the_distance_to_the_fourth_neighbour(random):
@@ -100,6 +123,7 @@ def test_command(textures, tmp_path):
     page = (tmp_path / "index.html").read_text()
     assert "<b>red" not in page
     assert "&lt;b&gt;red/0.png" in page
+    assert "HDBSCAN, which needs no reach, finds" in page
     assert all((tmp_path / name).stat().st_size > 1000 for name in ("map.png", "k_distance.png"))
 
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 from benchmarks import (
     accuracy,
+    adversarial_artworks,
     adversarial_digits,
+    adversarial_speed,
     agreement,
     batch,
     cluster,
@@ -32,6 +34,8 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "agreement": agreement.run,
     "loop": loop.run,
     "adversarial_digits": adversarial_digits.run,
+    "adversarial_artworks": adversarial_artworks.run,
+    "adversarial_speed": adversarial_speed.run,
     "style": style.run,
     "style_clusters": style_clusters.run,
     "style_augment": style_augment.run,

@@ -93,7 +93,7 @@ def run(settings: AdversarialSettings, out: Path) -> Model:
     other = photographs.features(start, own, held_own, out / TARGET, settings.seed)
     transfer.train_head(start, *seen)
     if settings.mode == "head":
-        after = _train_head(start, seen, other, settings, out)
+        after = train_head(start, seen, other, settings, out)
     else:
         after = _train_full(start, (training, development), (own, held_own), settings, out)
     plots.adversarial_curves(out / loop.LOG, adversarial.reversal_strength, out / "curves.png")
@@ -156,10 +156,21 @@ def _note_target(unlabelled: dict[Picture, Fingerprint], path: Path) -> None:
         writer.writerows(["target", picture.path, picture.group, one.sha256] for picture, one in unlabelled.items())
 
 
-def _train_head(
+def train_head(
     model: Model, seen: FeatureSplit, other: FeatureSplit, settings: AdversarialSettings, out: Path
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Learn a linear map of the features, make it part of the head, and give the held-back features after it."""
+    """Learn a linear map of the features and make it part of the head.
+
+    Args:
+        model: its head's weights are changed.
+        seen: features and targets of the source, those learnt from and those held back.
+        other: the same of the target; its targets are not read.
+        settings: variant, epochs and seed count.
+        out: folder in which progress is kept.
+
+    Returns:
+        The features that were held back, of source and target, after the map.
+    """
     channels = seen[0][0].shape[-1]
     values, features = keras.Input((channels,)), keras.Input((channels,))
     change = keras.layers.Dense(channels, kernel_initializer="zeros", name="change")(values)
@@ -194,11 +205,7 @@ def _train_full(
     out: Path,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Train every layer but batch normalisation, and give the held-back features after it."""
-    for layer in model.network.layers:
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    extractor = transfer.pooled(model.network, "features")
-    features = keras.Input(extractor.output_shape[1:])
-    head = keras.Model(features, model.network.get_layer("head")(features))
+    extractor, head = parts_of(model)
     views = 1 + transfer.VIEWS
     targets = [np.array([sample.target for sample in samples]) for samples in source]
     _train(
@@ -212,6 +219,15 @@ def _train_full(
     )
     after = [transfer.features_of(extractor, held, 1, settings.seed)[0] for held in (source[1], target[1])]
     return after[0], after[1]
+
+
+def parts_of(model: Model) -> tuple[keras.Model, keras.Model]:
+    """A model as extractor, pixels to mean features, and label head; all but batch normalisation can be trained."""
+    for layer in model.network.layers:
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
+    extractor = transfer.pooled(model.network, "features")
+    features = keras.Input(extractor.output_shape[1:])
+    return extractor, keras.Model(features, model.network.get_layer("head")(features))
 
 
 class Views:

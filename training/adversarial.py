@@ -252,6 +252,23 @@ def criterion(losses: Mapping[str, float]) -> float:
     return losses["val_label_loss"] + max(0.0, math.log(2) - losses["val_domain_loss"])
 
 
+def compile_network(network: keras.Model, label_loss: Any, rate: float, steps: int) -> None:
+    """Make a network of `adversarial_network` ready for `train`'s steps.
+
+    Args:
+        network: is changed.
+        label_loss: for Keras, of labels and logits; the mean over a batch is taken.
+        rate: of learning, at the beginning.
+        steps: of the whole training.
+    """
+    network.compile(
+        keras.optimizers.SGD(FallingRate(rate, steps), MOMENTUM),
+        {"label": label_loss, "domain": keras.losses.BinaryCrossentropy(from_logits=True)},
+        metrics={"domain": [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)]},
+        jit_compile=False,
+    )
+
+
 def train(
     network: keras.Model,
     label_loss: Any,
@@ -291,12 +308,7 @@ def train(
     """
     check_enough(source[1], len(target), half)
     steps = len(pairs_of(len(source[0]), len(target), half, np.random.default_rng(0))) // half
-    network.compile(
-        keras.optimizers.SGD(FallingRate(rate, epochs * steps), MOMENTUM),
-        {"label": label_loss, "domain": keras.losses.BinaryCrossentropy(from_logits=True)},
-        metrics={"domain": [keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)]},
-        jit_compile=False,
-    )
+    compile_network(network, label_loss, rate, epochs * steps)
 
     def batches_of(epoch: int) -> Halves:
         pairs = pairs_of(len(source[0]), len(target), half, np.random.default_rng((seed, epoch)))

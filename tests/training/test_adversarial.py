@@ -24,6 +24,7 @@ from training.adversarial import (
 from training.datasets import Picture
 from training.devices import value_and_gradient
 from training.splits import fingerprint
+from training.transfer import label_loss
 
 SHAPE, FEATURES, CLASSES = (6,), 8, 3
 
@@ -165,6 +166,20 @@ def test_the_domain_gradient_is_that_of_the_mean_over_both_halves(samples):
     pairs = np.stack([np.arange(8), np.arange(8)], axis=1)
     network.train_on_batch(*Halves(*samples, pairs, np.array([0.7]), 8)[0])
     np.testing.assert_allclose(weight - extractor.get_weights()[0], -0.7 * numeric, atol=1e-6)
+
+
+def test_the_label_gradient_is_that_of_the_weighted_mean(samples):
+    """A loss that gives a value for each sample must not be summed over the batch."""
+    extractor, head = parts()
+    network = adversarial_network(extractor, head, "dann", (5,), seed=0)
+    adversarial.compile_network(network, label_loss((-1, 0, 1)), 1.0, 10)
+    source, labels, weights, _ = samples
+    kernel, bias = head.get_weights()
+    probabilities = softmax(extractor.predict(source[:8], verbose=0) @ kernel + bias, axis=1)
+    wanted = (weights[:8, None] * (probabilities - np.eye(CLASSES)[labels[:8]])).mean(axis=0)
+    pairs = np.stack([np.arange(8), np.arange(8)], axis=1)
+    network.train_on_batch(*Halves(source, labels - 1, weights, samples[3], pairs, np.array([0.5]), 8)[0])
+    np.testing.assert_allclose(bias - head.get_weights()[1], wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", adversarial.VARIANTS)

@@ -71,11 +71,11 @@ def annotate(
     threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
 
+    identity = f"{model.name} {model.version}"
     settings = (
-        f"{model.name} {model.version}, threshold {'its own' if asked is None else asked}, "
-        f"at most {parameters.max_detections} detections"
+        f"{identity}, threshold {'its own' if asked is None else asked}, at most {parameters.max_detections} detections"
     )
-    earlier = _earlier(connection, job, parameters, settings, f"{model.name} {model.version}", images, outcome)
+    earlier = _earlier(connection, job, parameters, settings, identity, images, outcome)
     waiting = [image for image in images if image.id not in outcome.earlier]
 
     known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
@@ -139,8 +139,9 @@ def annotate(
         outcome.failures[image.id] = str(new)
 
     with ExitStack() as stack:
-        look, at_once = cluster.here(model)
-        if scheduler is not None:
+        if scheduler is None:
+            look, at_once = cluster.here(model)
+        else:
             look, at_once = stack.enter_context(cluster.workers(scheduler, model, f"job-{job.id}"))
         start = time.monotonic()
         stored = stack.enter_context(overlapped(waiting, (fetch, FETCHERS), (find, at_once), (store, 1)))
@@ -155,7 +156,7 @@ def annotate(
 
     if evidence is not None:
         info = {
-            "model": f"{model.name} {model.version}",
+            "model": identity,
             "default_threshold": model.threshold,
             "threshold": threshold,
             "seconds": dict(outcome.seconds),

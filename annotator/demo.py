@@ -19,6 +19,7 @@ from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import descriptor, parse
+from annotator.pictures import jpeg
 from annotator.platform import evidence
 from annotator.platform.annotations import ALGO_ANNOTATION, StoredAnnotation, fetch_annotations
 from annotator.platform.connection import Connection
@@ -153,6 +154,4 @@ def _thumbnail(path: Path) -> bytes:
         picture = pixels.thumb(path, THUMBNAIL_SIDE)
     except (OSError, SyntaxError, ValueError):
         picture = Image.new("RGB", (8, 8), "grey")
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    return jpeg(picture, 82)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from annotator.detection import Detections
 from annotator.explain.crops import crop_explainer_of, explain_crops
 from annotator.models.bundle import Model
+from annotator.pictures import jpeg
 from annotator.platform.images import ProjectImage
 from annotator.report.coco import Finding, Picture, alternatives_text
 from annotator.report.heat import evidence_picture
@@ -62,9 +62,9 @@ class Evidence:
                 float(score),
                 outline,
                 alternatives_text(names, also),
-                jpeg,
+                evidence,
             )
-            for label, score, outline, also, jpeg in zip(
+            for label, score, outline, also, evidence in zip(
                 full.labels, full.scores, full.outlines, full.alternatives, shown, strict=True
             )
         ]
@@ -93,6 +93,4 @@ def _best(picture: Picture) -> float:
 def _thumbnail(pixels: np.ndarray) -> bytes:
     small = Image.fromarray(pixels)
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    return jpeg(small, 82)

@@ -20,7 +20,7 @@ from annotator.explain.check import Trust
 from annotator.explain.picture import Explanation, explain, explainer_of
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Model
-from annotator.pictures import SUFFIXES, open_shrunk
+from annotator.pictures import SUFFIXES, open_shrunk, pictures_in
 from annotator.report.coco import alternatives_text
 from annotator.report.explanations import Explained, Named, write_explanations_page
 from annotator.report.heat import over
@@ -52,7 +52,7 @@ def run(images: Path, out: Path, model_path: Path | None, checking: bool) -> Non
     """
     if not images.is_dir():
         raise AnnotatorError(f"There is no folder {images}. Name one with pictures.", ExitCode.USAGE)
-    files = sorted(file for file in images.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = pictures_in(images)
     if not files:
         raise AnnotatorError(f"{images} holds no pictures ({', '.join(SUFFIXES)}).", ExitCode.USAGE)
     for folder in (MASKS, PICTURES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,6 +77,18 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         ) from error
 
 
+def jpeg(picture: Image.Image, quality: int) -> bytes:
+    """A picture as the content of a JPEG file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
 def picture_files(folder: Path) -> list[Path]:
     """The files under a folder, at any depth, that are pictures by their names; in order."""
     return [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The same, but for what lies in its folders."""
+    return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)

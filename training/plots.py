@@ -15,6 +15,7 @@ from training.calibration import BINS
 
 MAPPED = 400  # samples of each kind on a map of features
 SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
+SHEET_PAIRS = SHEET_ROWS * SHEET_COLUMNS // 2
 
 
 def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
@@ -33,6 +34,11 @@ def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
             draw.rectangle(box, outline="#ffb000", width=2)
         page.paste(small, (number % SHEET_COLUMNS * THUMBNAIL, number // SHEET_COLUMNS * THUMBNAIL))
     return page
+
+
+def sheet_of_pairs(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+    """A `sheet` of at most `SHEET_PAIRS` pairs of pictures, (h, w, 3) uint8 each, side by side."""
+    return sheet([(image, np.zeros((0, 4))) for pair in pairs for image in pair])
 
 
 def curves(log: Path, out: Path) -> None:

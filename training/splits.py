@@ -93,13 +93,17 @@ def readable(pictures: Sequence[Picture]) -> dict[Picture, Fingerprint]:
     return found
 
 
+def alike(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """(n, m) bool: which of n perceptual hashes, uint64, differ from which of m others in `NEAR` bits or fewer."""
+    return np.asarray(np.bitwise_count(first[:, None] ^ second[None]) <= NEAR)
+
+
 def near_duplicates(fingerprints: Sequence[Fingerprint]) -> np.ndarray:
     """Pairs of positions (k, 2) whose perceptual hashes differ in `NEAR` bits or fewer; the smaller position first."""
     hashes = np.array([one.perceptual for one in fingerprints], np.uint64)
     pairs = [np.zeros((0, 2), int)]
     for start in range(0, len(hashes), CHUNK):
-        differing = np.bitwise_count(hashes[start : start + CHUNK, None] ^ hashes[None])
-        first, second = np.nonzero(differing <= NEAR)
+        first, second = np.nonzero(alike(hashes[start : start + CHUNK], hashes))
         keep = first + start < second
         pairs.append(np.stack([first[keep] + start, second[keep]], axis=1))
     return np.concatenate(pairs)

@@ -12,7 +12,7 @@ from typing import Any
 from annotator.embedded.pixels import open_image
 from annotator.embedded.store import Object, Store, now
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.pictures import SUFFIXES
+from annotator.pictures import SUFFIXES, pictures_in
 
 SERVER_INPUTS = {  # how the core finds the five inputs that it fills itself (JobRuntimeService.initJob)
     "HOST": "host",
@@ -82,7 +82,7 @@ def add_images(store: Store, project: int, folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         raise AnnotatorError(f"There is no folder {folder}. Name one with pictures.", ExitCode.USAGE)
     added = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES):
+    for path in pictures_in(folder):
         try:
             added[add_image(store, project, path)["id"]] = path
         except (OSError, SyntaxError, ValueError) as error:

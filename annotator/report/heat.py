@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
-
 import matplotlib as mpl
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from annotator.pictures import jpeg
 from annotator.text import printable
 
 STRENGTH = 0.75  # of the colours where a mask is 1
@@ -56,6 +55,4 @@ def evidence_picture(crop: np.ndarray, visual_backprop: np.ndarray, class_mask: 
     ):
         sheet.paste(Image.fromarray(shown), (number * width, 0))
         draw.text((number * width + 4, height + 3), text, "black", font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return jpeg(sheet, 85)

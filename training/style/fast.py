@@ -21,7 +21,7 @@ from annotator.pictures import open_rgb
 from annotator.prefetch import prefetched
 from training import devices, loop, plots, runs
 from training.style.clusters import style_files
-from training.style.gatys import scaled, style_picture
+from training.style.gatys import check_least, scaled, style_picture
 from training.style.loss import loss_network, terms_of
 
 WIDTHS, BLOCKS = (32, 64, 128), 5  # channels at full, half and quarter size; residual blocks
@@ -159,9 +159,7 @@ def run(settings: Settings, out: Path) -> keras.Model:
         AnnotatorError: (USAGE, BAD_IMAGE, BAD_MODEL) a setting is out of range; there are too few pictures; the style
             cannot be read or is too small; there is no such network; the folder holds another run.
     """
-    for name, least in (("size", 64), ("batches", 1), ("style_weight", 0), ("variation_weight", 0)):
-        if getattr(settings, name) < least:
-            raise AnnotatorError(f"A {name} of {getattr(settings, name)}: {least} is the least.", ExitCode.USAGE)
+    check_least(settings, size=64, batches=1, style_weight=0, variation_weight=0)
     size = settings.size // STEP * STEP
     style = style_picture(Path(settings.style))
     files = [file for file in style_files(Path(settings.images)) if _readable(file)]
@@ -201,9 +199,9 @@ def run(settings: Settings, out: Path) -> keras.Model:
     save(network, out / NETWORK)
     (out / STYLE).with_suffix(Path(settings.style).suffix).write_bytes(Path(settings.style).read_bytes())
     plots.curves(out / loop.LOG, out / "curves.png")
-    pictures = [open_rgb(file) for file in held[: plots.SHEET_ROWS * plots.SHEET_COLUMNS // 2]]
-    pairs = [image for pair in zip(pictures, restyled(network, pictures), strict=True) for image in pair]
-    plots.sheet([(image, np.zeros((0, 4))) for image in pairs]).save(out / "sheet.jpg", quality=90)
+    pictures = [open_rgb(file) for file in held[: plots.SHEET_PAIRS]]
+    pairs = list(zip(pictures, restyled(network, pictures), strict=True))
+    plots.sheet_of_pairs(pairs).save(out / "sheet.jpg", quality=90)
     print(f"The network is {out / NETWORK}; look at {out / 'sheet.jpg'}.", flush=True)
     return network
 

@@ -71,6 +71,17 @@ def scaled(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), np.float32)
 
 
+def check_least(settings: Any, **least: int) -> None:
+    """Refuse settings below the least that makes sense of each.
+
+    Raises:
+        AnnotatorError: (USAGE) one is.
+    """
+    for name, value in least.items():
+        if getattr(settings, name) < value:
+            raise AnnotatorError(f"A {name} of {getattr(settings, name)}: {value} is the least.", ExitCode.USAGE)
+
+
 def style_picture(path: Path) -> np.ndarray:
     """A picture to take the style of, (h, w, 3) uint8.
 
@@ -159,9 +170,7 @@ def run(settings: Settings, out: Path) -> np.ndarray:
         AnnotatorError: (USAGE, BAD_IMAGE, BAD_MODEL) a setting is out of range; a picture cannot be read or is too
             small; there is no such network; the folder holds another run.
     """
-    for name, least in (("size", COARSEST), ("steps", 1), ("style_weight", 0), ("variation_weight", 0)):
-        if getattr(settings, name) < least:
-            raise AnnotatorError(f"A {name} of {getattr(settings, name)}: {least} is the least.", ExitCode.USAGE)
+    check_least(settings, size=COARSEST, steps=1, style_weight=0, variation_weight=0)
     content, style = open_rgb(Path(settings.content)), style_picture(Path(settings.style))
     devices.prepare(settings.seed)
     network = loss_network(settings.network, settings.weights)

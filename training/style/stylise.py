@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.pictures import open_rgb
+from annotator.pictures import jpeg, open_rgb
 from training import datasets, plots, runs, splits
 from training.datasets import Picture, labels_of
 from training.datasets.coco import ANNOTATIONS, IMAGES
@@ -169,9 +168,7 @@ def _copies(
             except AnnotatorError as error:
                 print(f"{picture.path.name!r} in the style of {own.path.name!r}: {error}", file=sys.stderr)
                 continue
-            content = io.BytesIO()
-            Image.fromarray(restyled).save(content, "JPEG", quality=92)
-            runs.write_whole(out / file, content.getvalue())
+            runs.write_whole(out / file, jpeg(Image.fromarray(restyled), 92))
         hashes.append(splits.perceptual_hash(open_rgb(out / file)))
         sources = (fingerprints[picture].sha256, *picture.sources, styles[own].sha256)
         made.append(Copy(file, picture, own.path, sources))
@@ -183,7 +180,7 @@ def _copies(
 def _near(hashes: Sequence[int], held: Sequence[Fingerprint]) -> np.ndarray:
     """(n,) bool: which perceptual hashes are those of near-duplicates of pictures that are held back."""
     own, others = np.array(hashes, np.uint64), np.array([one.perceptual for one in held], np.uint64)
-    return (np.bitwise_count(own[:, None] ^ others[None]) <= splits.NEAR).any(axis=1)
+    return np.asarray(splits.alike(own, others).any(axis=1))
 
 
 def _write_table(copies: Sequence[Copy], out: Path) -> None:
@@ -234,10 +231,6 @@ def _write_coco(copies: Sequence[Copy], out: Path) -> None:
 
 def _sheet(copies: Sequence[Copy], out: Path) -> None:
     """A page of contents, each followed by its copy."""
-    shown = copies[:: max(1, len(copies) // (plots.SHEET_ROWS * plots.SHEET_COLUMNS // 2))]
-    pairs = [
-        (open_rgb(file), np.zeros((0, 4)))
-        for copy in shown[: plots.SHEET_ROWS * plots.SHEET_COLUMNS // 2]
-        for file in (copy.content.path, out / copy.file)
-    ]
-    plots.sheet(pairs).save(out / "sheet.jpg", quality=85)
+    shown = copies[:: max(1, len(copies) // plots.SHEET_PAIRS)][: plots.SHEET_PAIRS]
+    pairs = [(open_rgb(copy.content.path), open_rgb(out / copy.file)) for copy in shown]
+    plots.sheet_of_pairs(pairs).save(out / "sheet.jpg", quality=85)

@@ -118,6 +118,22 @@ def gallery(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def wide(gallery, tmp_path_factory):
+    """A picture of 7,168 x 480 pixels that shows a harp, 125 pixels high, in the box 4100, 200, 4198, 325."""
+    with Image.open(gallery / "empty_room.png") as room, Image.open(gallery / "harp_in_oil.png") as oil:
+        truth = json.loads((gallery / "truth.json").read_text())
+        image = next(item["id"] for item in truth["images"] if item["file_name"] == "harp_in_oil.png")
+        x, y, width, height = next(item["bbox"] for item in truth["annotations"] if item["image_id"] == image)
+        around = 0.1 * max(width, height)
+        harp = oil.crop((x - around, y - around, x + width + around, y + height + around)).resize((98, 125))
+        canvas = room.convert("RGB").resize((7168, 480))
+        canvas.paste(harp, (4100, 200))
+    path = tmp_path_factory.mktemp("wide") / "wide.png"
+    canvas.save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def small(gallery, tmp_path_factory):
     """The same, small enough that a job takes no time, and still recognised."""
     folder = tmp_path_factory.mktemp("small")

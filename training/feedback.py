@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from scipy.special import expit, logit
 
-from annotator.detection import Detections, detector, windows
+from annotator.detection import Detections, detector, extent, windows
 from annotator.detection.boxes import area, intersection, intersection_over_union
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import STRIDE
@@ -252,7 +252,8 @@ def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
         levels = seen.said(*heads[folds[number]])
         scored = windows.score_windows(levels, class_labels)
         more.append(examples_of(seen, pictures[number], number, position_of, scored))
-        located = detector.locate(levels, scored, class_labels, seen.width, seen.height, evaluate.LOWEST)
+        activations = [extent.activation(level, class_labels) for level in levels]
+        located = detector.locate(activations, scored, seen.width, seen.height, evaluate.LOWEST)
         one_scores, one_right = _judged(located, pictures[number])
         scores.append(one_scores)
         right.append(one_right)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import keras
 import numpy as np
 from scipy.special import expit, logit
 
-from annotator.detection import extent, pyramid, windows
+from annotator.detection import blocks, extent, pyramid, windows
 from annotator.detection.boxes import intersection_over_union
 from annotator.detection.crops import crop_logits
 from annotator.detection.detections import Detections
@@ -87,9 +87,8 @@ def score_as_crops(
 
 
 def locate(
-    levels: list[windows.Level],
+    activations: Sequence[extent.Activation],
     found: windows.Windows,
-    class_labels: np.ndarray,
     width: int,
     height: int,
     least: float,
@@ -97,9 +96,8 @@ def locate(
     """From scored windows to what they show: a detection with its outline for each that no better one suppresses.
 
     Args:
-        levels: what `scan` gave.
+        activations: of the levels that the windows were found on.
         found: the windows.
-        class_labels: (classes,) the label of each class, -1 for "no instrument".
         width: of the picture in pixels.
         height: of the picture in pixels.
         least: score.
@@ -120,12 +118,7 @@ def locate(
     kept = chosen[places]
     if not len(kept):
         return Detections.none()
-    maps = extent.activation_maps(levels, class_labels, width, height)
-    weights = extent.scale_weights(levels, found.boxes[kept])
-    outlines = [
-        extent.outline(np.tensordot(own, maps, axes=1), window)
-        for own, window in zip(weights, found.boxes[kept], strict=True)
-    ]
+    outlines = extent.outlines(activations, found.boxes[kept], found.levels[kept], width, height)
     boxes = np.array([outline.bounds for outline in outlines])
     return Detections(boxes, labels[kept], scores[kept], tuple(outlines)).scaled(width, height)
 
@@ -188,6 +181,48 @@ def box_scores(objectness: np.ndarray, instrument: np.ndarray, weights: tuple[fl
     return expit(witnesses(objectness, instrument) @ weights[:2] + weights[2])
 
 
+def with_finer(
+    model: Model,
+    finer: blocks.Finer,
+    found: windows.Windows,
+    activations: Sequence[extent.Activation],
+    offered: tuple[np.ndarray, np.ndarray] | None,
+) -> tuple[windows.Windows, list[extent.Activation], tuple[np.ndarray, np.ndarray] | None]:
+    """What the levels up to `pyramid.SCAN_SIDE` said, and what those beyond it say.
+
+    Of these no more is held than one activation a cell, the best windows and boxes, and the part that is looked at.
+
+    Args:
+        model: the model.
+        finer: the levels beyond.
+        found: windows of the levels up to there.
+        activations: of these levels.
+        offered: what `proposals` gave for them, None if the model has no box head.
+
+    Returns:
+        Windows, activations and proposals of all levels.
+    """
+    class_labels = np.array(model.configuration.class_labels)
+    every_found, every_activation = [found], list(activations)
+    for width, height, parts in blocks.levels(model, finer):
+        values = np.empty((-(-height // STRIDE), -(-width // STRIDE)), np.float32)
+
+        def noted(parts: Iterable[windows.Level], values: np.ndarray = values) -> Iterator[windows.Level]:
+            nonlocal offered
+            for part in parts:
+                rows, columns = part.logits.shape[:2]
+                place = values[part.top : part.top + rows, part.left : part.left + columns]
+                place[...] = extent.activation(part, class_labels).values
+                if offered is not None:
+                    offered = proposals([part], offered)
+                yield part
+
+        own = windows.score_parts(noted(parts), class_labels)
+        every_found.append(replace(own, levels=own.levels + len(every_activation)))
+        every_activation.append(extent.Activation(values, width, height))
+    return windows.Windows.joined(every_found), every_activation, offered
+
+
 def candidates(
     model: Model,
     image: np.ndarray,
@@ -195,6 +230,7 @@ def candidates(
     *,
     exact: bool = False,
     levels: list[windows.Level] | None = None,
+    finer: blocks.Finer | None = None,
 ) -> tuple[Detections, np.ndarray]:
     """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
 
@@ -204,6 +240,7 @@ def candidates(
         least: score of a window.
         exact: as for `detect`.
         levels: as for `detect`.
+        finer: as for `detect`.
 
     Returns:
         Detections in pixels of ``image``, scored by their windows alone, and, (n,), the objectness of their boxes,
@@ -216,10 +253,14 @@ def candidates(
     if exact:
         pictures = [picture for picture, _, _ in level_pictures(model, image)]
         found = score_as_crops(model, pictures, found, CROP_CONTEXT)
-    located = locate(levels, found, class_labels, width, height, least)
-    if not model.has_boxes:
+    activations = [extent.activation(level, class_labels) for level in levels]
+    offered = proposals(levels) if model.has_boxes else None
+    if finer is not None:
+        found, activations, offered = with_finer(model, finer, found, activations, offered)
+    located = locate(activations, found, width, height, least)
+    if offered is None:
         return located, np.zeros(len(located))
-    boxes, objectness = proposals(levels)
+    boxes, objectness = offered
     return refined(located, boxes * [width, height, width, height], objectness)
 
 
@@ -231,16 +272,20 @@ def detect(
     *,
     exact: bool = False,
     levels: list[windows.Level] | None = None,
+    finer: blocks.Finer | None = None,
 ) -> Detections:
     """Find the instruments in one picture.
 
     Args:
         model: the model.
         image: (h, w, 3) uint8 RGB; what it has beyond `pyramid.SCAN_SIDE` pixels on its longest side is not used.
+            The whole picture: where its full resolution is looked at too, that comes from ``finer``.
         threshold: least score of a detection, in [0, 1]; or of each label, (labels,).
         max_detections: how many to keep at the most, the best ones.
-        exact: score the candidates as true crops, some hundred times slower; to check the dense scan by.
+        exact: score the candidates as true crops, some hundred times slower; to check the dense scan by. Those of
+            ``finer`` are left as they are.
         levels: what `scan` gave for this picture, where the caller has it.
+        finer: levels of the same picture beyond `pyramid.SCAN_SIDE`, to be looked at too.
 
     Returns:
         Detections in pixels of ``image``, best first.
@@ -254,7 +299,7 @@ def detect(
         least = min(float(thresholds.min()), WORTH_REFINING)
     else:  # what the head itself must say for the score to reach the lowest threshold
         least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
-    found, objectness = candidates(model, image, least, exact=exact, levels=levels)
+    found, objectness = candidates(model, image, least, exact=exact, levels=levels, finer=finer)
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
     found = found[found.scores >= thresholds[found.labels]]

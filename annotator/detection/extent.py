@@ -9,6 +9,9 @@ window's strongest cell is the instrument. No box was needed to learn this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from contourpy import FillType, contour_generator
 from PIL import Image
@@ -16,42 +19,72 @@ from scipy.special import logsumexp, softmax
 from shapely.geometry import Point, Polygon
 
 from annotator.detection.boxes import area
+from annotator.detection.pyramid import SCAN_SIDE
 from annotator.detection.windows import Level
 from annotator.models.backbones import STRIDE
 
 TRAINING_SIDE = 224  # pixels: the size of object that ImageNet networks know best
 OCTAVES = 0.75  # standard deviation over scales: how far from that size a level still says where an object ends
-MAP_SIDE = 96  # cells of the activation map along the picture's longest side
+MAP_SIDE = 96  # cells of the activation map along the picture's longest side, for windows of levels up to SCAN_SIDE
+WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 MARGIN = 0.6  # share of a window's width and height that is looked at on each side of it
 
 
-def activation_maps(levels: list[Level], class_labels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """How strongly each level speaks for any instrument, on one grid that covers the picture exactly.
+@dataclass(frozen=True)
+class Activation:
+    """How strongly one level of the pyramid speaks for any instrument, cell by cell.
 
-    Activation is log(sum of exp over the logits of all instruments) minus the mean of all logits. Unlike the log-odds
-    that windows are scored by, it does not fall where something else, such as the player, shows beside the instrument.
+    Attributes:
+        values: (rows, columns) float32; a cell stands for STRIDE x STRIDE pixels.
+        width: pixels of the level's picture, without its padding.
+        height: the same.
+    """
+
+    values: np.ndarray
+    width: int
+    height: int
+
+
+def activation(level: Level, class_labels: np.ndarray) -> Activation:
+    """The activation of a level, log(sum of exp over the logits of all instruments) minus the mean of all logits.
+
+    Unlike the log-odds that windows are scored by, it does not fall where something else, such as the player, shows
+    beside the instrument.
 
     Args:
-        levels: the pyramid, n levels.
+        level: or a part of one.
         class_labels: (classes,) the label of each class, -1 for "no instrument".
+    """
+    values = logsumexp(level.logits[..., class_labels >= 0], axis=-1) - level.logits.mean(axis=-1)
+    return Activation(values.astype(np.float32), level.width, level.height)
+
+
+def activation_maps(
+    activations: Sequence[Activation], width: int, height: int, frame: np.ndarray = WHOLE, side: float = MAP_SIDE
+) -> np.ndarray:
+    """The activation of all levels on one grid that covers a part of the picture exactly.
+
+    Args:
+        activations: of the pyramid, n levels.
         width: of the picture, any unit.
         height: of the picture, the same unit.
+        frame: (4,) the part, as shares of the picture's width and height.
+        side: cells that the longest side of the whole picture would have.
 
     Returns:
-        (n, rows, columns) float32, MAP_SIDE cells along the longest side.
+        (n, rows, columns) float32.
     """
-    longest = max(width, height)
-    columns, rows = (max(2, round(MAP_SIDE * side / longest)) for side in (width, height))
-    maps = np.empty((len(levels), rows, columns), np.float32)
-    for level, resized in zip(levels, maps, strict=True):
-        activation = logsumexp(level.logits[..., class_labels >= 0], axis=-1) - level.logits.mean(axis=-1)
-        covered = (0, 0, level.width / STRIDE, level.height / STRIDE)  # the rest is padding
-        image = Image.fromarray(activation.astype(np.float32))
-        resized[...] = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR, box=covered))
+    longest, shares = max(width, height), frame[2:] - frame[:2]
+    columns, rows = (max(2, round(side * own / longest)) for own in (width * shares[0], height * shares[1]))
+    maps = np.empty((len(activations), rows, columns), np.float32)
+    for level, resized in zip(activations, maps, strict=True):
+        covered = frame * np.array([level.width, level.height] * 2) / STRIDE  # the rest is padding
+        image = Image.fromarray(level.values)
+        resized[...] = np.asarray(image.resize((columns, rows), Image.Resampling.BILINEAR, box=tuple(covered)))
     return maps
 
 
-def scale_weights(levels: list[Level], boxes: np.ndarray) -> np.ndarray:
+def scale_weights(levels: Sequence[Level | Activation], boxes: np.ndarray) -> np.ndarray:
     """How much each level says about what each window shows: most where the window is as large as a training picture.
 
     Args:
@@ -80,6 +113,12 @@ def otsu_threshold(values: np.ndarray) -> float:
     return float(ordered[1 + np.argmax(lower * (len(ordered) - lower) * difference**2)])
 
 
+def surroundings(box: np.ndarray) -> np.ndarray:
+    """The part of the picture that is looked at for a window's extent; both (4,), as shares of the picture."""
+    width, height = box[2:] - box[:2]
+    return np.clip(box + np.array([-width, -height, width, height]) * MARGIN, 0, 1)
+
+
 def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     """The extent of the instrument that a window shows.
 
@@ -92,8 +131,7 @@ def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     """
     rows, columns = activation.shape
     size = np.array([columns, rows, columns, rows])
-    width, height = box[2:] - box[:2]
-    around = np.clip(box + np.array([-width, -height, width, height]) * MARGIN, 0, 1) * size
+    around = surroundings(box) * size
     x0, y0 = np.floor(around[:2]).astype(int)
     x1, y1 = np.ceil(around[2:]).astype(int)
     region = activation[y0:y1, x0:x1]
@@ -115,6 +153,35 @@ def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     corners = np.asarray(piece.exterior.coords) - 0.5 + [x0, y0]
     shares = np.clip(corners / [columns, rows], 0, 1)
     return Polygon(shares)
+
+
+def outlines(
+    activations: Sequence[Activation], boxes: np.ndarray, levels: np.ndarray, width: int, height: int
+) -> list[Polygon]:
+    """The extent of what each window shows, as shares of the picture's width and height.
+
+    A window of a level beyond `SCAN_SIDE` is read from a map that is as much finer as the level is larger.
+
+    Args:
+        activations: of the pyramid.
+        boxes: (n, 4) windows, as shares of the picture's width and height.
+        levels: (n,) positions in the pyramid of the levels that they were found on.
+        width: of the picture, any unit.
+        height: of the picture, the same unit.
+    """
+    maps = activation_maps(activations, width, height)
+    found = []
+    for box, weights, level in zip(boxes, scale_weights(activations, boxes), levels, strict=True):
+        finer = max(activations[level].width, activations[level].height) / SCAN_SIDE
+        if finer <= 1:
+            found.append(outline(np.tensordot(weights, maps, axes=1), box))
+            continue
+        frame = surroundings(box)
+        near = activation_maps(activations, width, height, frame, MAP_SIDE * finer)
+        size = frame[2:] - frame[:2]
+        own = outline(np.tensordot(weights, near, axes=1), (box - np.tile(frame[:2], 2)) / np.tile(size, 2))
+        found.append(Polygon(frame[:2] + np.asarray(own.exterior.coords) * size))
+    return found
 
 
 def stretched(outline: Polygon, box: np.ndarray) -> Polygon:

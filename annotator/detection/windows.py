@@ -7,7 +7,8 @@ number a label; the best few are then scored exactly, with the softmax of their 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from scipy.special import softmax
@@ -16,24 +17,37 @@ from annotator.models.backbones import STRIDE
 
 # Height and width in cells of STRIDE pixels: squares of 5, 7 and 10 cells and about 1:2 and 1:3 of the same area.
 SHAPES = ((5, 5), (3, 7), (7, 3), (7, 7), (5, 9), (9, 5), (4, 12), (12, 4), (10, 10), (6, 14), (14, 6))
-CANDIDATES = 2000  # windows of one picture that are scored exactly
+WIDEST = max(max(shape) for shape in SHAPES)
+CANDIDATES = 2000  # windows that are scored exactly, of one picture and of each level beyond `pyramid.SCAN_SIDE`
 
 
 @dataclass(frozen=True)
 class Level:
-    """What the network said about one level of the pyramid.
+    """What the network said about one level of the pyramid, or about a part of one (`annotator.detection.blocks`).
+
+    A part begins with cells that earlier parts had too, so that every window lies whole in some part; it belongs to the
+    first one that has it.
 
     Attributes:
         logits: (rows, columns, classes) float32, divided by the temperature; a cell stands for STRIDE x STRIDE pixels.
-        width: pixels of the level's picture, without its padding.
+        width: pixels of the whole level's picture, without its padding.
         height: the same.
-        boxes: what the box head said (`annotator.models.box_head.build`), None for a model without one.
+        boxes: what the box head said (`annotator.models.box_head.build`), None for a model without one; of a part,
+            about its new cells only.
+        left: cells of the level to the left of the part.
+        top: cells of the level above the part.
+        known_columns: columns at the part's left that an earlier part had too.
+        known_rows: the same at its top.
     """
 
     logits: np.ndarray
     width: int
     height: int
     boxes: np.ndarray | None = None
+    left: int = 0
+    top: int = 0
+    known_columns: int = 0
+    known_rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,15 @@ class Windows:
     probabilities: np.ndarray
     levels: np.ndarray
     cells: np.ndarray
+
+    def __getitem__(self, index: np.ndarray) -> Windows:
+        """The windows that a boolean mask or an index array selects."""
+        return Windows(*(getattr(self, item.name)[index] for item in fields(self)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Windows]) -> Windows:
+        """All windows of several, at least one."""
+        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
 
 
 def _shares(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
@@ -99,6 +122,23 @@ def window_cells(rows: int, columns: int) -> np.ndarray:
     return np.concatenate(windows)
 
 
+def part_cells(part: Level) -> np.ndarray:
+    """The windows of a level that belong to a part of it, as cells x0, y0, x1, y1 of the part: (n, 4) int64.
+
+    All that lie whole in the part, but not whole in its known rows or columns.
+    """
+    whole_rows, whole_columns = -(-part.height // STRIDE), -(-part.width // STRIDE)
+    rows, columns = part.logits.shape[:2]
+    shapes = dict.fromkeys((min(height, whole_rows), min(width, whole_columns)) for height, width in SHAPES)
+    windows = []
+    for height, width in shapes:
+        y = slice(max(0, part.known_rows - height + 1), max(0, rows - height + 1))
+        x = slice(max(0, part.known_columns - width + 1), max(0, columns - width + 1))
+        top, left = np.mgrid[y, x].reshape(2, -1)
+        windows.append(np.stack([left, top, left + width, top + height], axis=1))
+    return np.concatenate(windows)
+
+
 def window_means(integral: np.ndarray, cells: np.ndarray) -> np.ndarray:
     """Mean over each window's cells: (n, k), from an integral image and (n, 4) windows."""
     x0, y0, x1, y1 = cells.T
@@ -143,6 +183,30 @@ def score_cells(levels: list[Level], cells: list[np.ndarray], class_labels: np.n
         if len(own):
             means = window_means(integral_image(level.logits), own)
             pixels = np.array([level.width, level.height, level.width, level.height])
-            boxes = np.minimum(own * STRIDE / pixels, 1.0)
-            found.append((boxes, label_probabilities(means, class_labels), np.full(len(own), position), own))
-    return Windows(*(np.concatenate(values) for values in zip(*found, strict=True)))
+            placed = own + np.array([level.left, level.top] * 2)
+            boxes = np.minimum(placed * STRIDE / pixels, 1.0)
+            found.append(Windows(boxes, label_probabilities(means, class_labels), np.full(len(own), position), placed))
+    return Windows.joined(found)
+
+
+def score_parts(parts: Iterable[Level], class_labels: np.ndarray) -> Windows:
+    """What `score_windows` gives for a level that comes in parts; one part is held at a time.
+
+    Args:
+        parts: of one level, together all of it.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
+    """
+    best, strengths = None, np.zeros(0)
+    for part in parts:
+        cells = part_cells(part)
+        if not len(cells):
+            continue
+        own = window_means(integral_image(evidence(part.logits, class_labels)), cells).max(axis=1)
+        every = np.concatenate([strengths, own])
+        least = np.partition(every, -CANDIDATES)[-CANDIDATES] if len(every) > CANDIDATES else -np.inf
+        kept = [] if best is None else [best[strengths >= least]]
+        if (own >= least).any():
+            kept.append(score_cells([part], [cells[own >= least]], class_labels))
+        best, strengths = Windows.joined(kept), every[every >= least]
+    assert best is not None  # noqa: S101
+    return best

@@ -102,8 +102,8 @@ def class_mask(model: Model, levels: list[windows.Level], label: int, box: np.nd
         (h, w) float32 in [0, 1].
     """
     own = np.where(np.array(model.configuration.class_labels) == label, 0, -1)
-    activations = extent.activation_maps(levels, own, mask.shape[1], mask.shape[0])
-    activation = np.tensordot(extent.scale_weights(levels, box[None])[0], activations, axes=1)
+    maps = extent.activation_maps([extent.activation(level, own) for level in levels], mask.shape[1], mask.shape[0])
+    activation = np.tensordot(extent.scale_weights(levels, box[None])[0], maps, axes=1)
     return np.asarray(sharpened(_resized(activation, mask)[None, ..., None], mask[None])[0])
 
 

@@ -8,7 +8,7 @@ import shapely
 from PIL import Image
 from scipy.special import expit
 
-from annotator.detection import SCAN_SIDE, Detections, detect
+from annotator.detection import SCAN_SIDE, Detections, blocks, detect, pyramid
 from annotator.detection.boxes import intersection_over_union
 from annotator.detection.detector import box_scores, refined
 from training.transfer import extended
@@ -50,6 +50,16 @@ def test_any_size_is_looked_at(builtin_model, size):
     found = detect(builtin_model, image, 0.0, 10)
     assert 1 <= len(found) <= 10  # at threshold 0 every picture has windows
     assert (found.boxes[:, 2:] <= np.array(size) + 1e-9).all()
+
+
+def test_the_full_resolution_shows_what_the_thumb_does_not(builtin_model, wide):
+    image = read(wide)
+    thumb = pyramid.resize(image, SCAN_SIDE, 120)
+    assert len(detect(builtin_model, thumb, 0.5, 10)) == 0
+    found = detect(builtin_model, thumb, 0.5, 10, finer=blocks.in_memory(image, 100_000)).scaled(4, 4)
+    assert builtin_model.labels[found.labels[0]].name == "Harp"
+    assert intersection_over_union(found.boxes[:1], np.array([[4100, 200, 4198, 325]])).max() > 0.5
+    np.testing.assert_allclose(found.boxes, [outline.bounds for outline in found.outlines])
 
 
 @pytest.fixture(scope="module")

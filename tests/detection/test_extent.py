@@ -55,7 +55,7 @@ def test_activation_maps_cover_the_picture_without_the_padding():
     logits = np.zeros((4, 7, 2), np.float32)
     logits[:, :4, 0] = 8.0  # the left 128 of 200 pixels; the last 24 of 224 are padding
     level = Level(logits, 200, 128)
-    maps = extent.activation_maps([level, level], np.array([0, -1]), 1000, 640)
+    maps = extent.activation_maps([extent.activation(level, np.array([0, -1]))] * 2, 1000, 640)
     assert maps.shape == (2, 61, 96)
     np.testing.assert_allclose([maps.min(), maps.max()], [0, 4])  # 8 - (8 + 0) / 2
     edge = np.interp(2.0, maps[0, 30, ::-1], np.arange(96)[::-1])
@@ -67,8 +67,8 @@ def test_activation_does_not_fall_beside_another_object():
     alone[..., 0] = beside[..., 0] = 10.0
     beside[..., 1] = 12.0
     labels = np.array([0] + [-1] * 999)
-    maps = [extent.activation_maps([Level(logits, 32, 32)], labels, 1, 1) for logits in (alone, beside)]
-    np.testing.assert_allclose(*maps, atol=0.02)
+    found = [extent.activation(Level(logits, 32, 32), labels).values for logits in (alone, beside)]
+    np.testing.assert_allclose(*found, atol=0.02)
 
 
 def test_the_level_where_a_window_is_as_large_as_a_training_picture_weighs_most():

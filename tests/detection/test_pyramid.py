@@ -26,6 +26,16 @@ def test_small_pictures_are_not_blown_up(size, levels):
     assert len(pyramid.level_sizes(*size)) == levels
 
 
+@given(st.integers(1, 200_000), st.integers(1, 200_000), st.integers(1792, 200_000))
+def test_finer_levels_go_on_half_an_octave_apart(width, height, longest_side):
+    sizes = pyramid.finer_sizes(width, height, longest_side)
+    limit = min(longest_side, max(width, height))
+    sides = [2560, 3584, 5120, 7168, 10_240, 14_336, 20_480, 28_672, 40_960, 57_344, 81_920, 114_688, 163_840]
+    assert [max(size) for size in sizes] == [side for side in reversed(sides) if side <= limit]
+    for level_width, level_height in sizes:
+        assert abs(level_width * height - level_height * width) <= max(width, height)
+
+
 @given(st.integers(1, 70), st.integers(1, 70))
 def test_padding_is_at_the_right_and_the_bottom(width, height):
     image = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)

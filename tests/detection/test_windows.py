@@ -71,6 +71,35 @@ def test_only_the_strongest_windows_are_scored(monkeypatch):
     np.testing.assert_allclose(scored.boxes.mean(axis=0), [2.2 / 8, 2.2 / 8, 6.8 / 8, 6.8 / 8], atol=0.2)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 20), st.integers(1, 3000))
+def test_a_level_in_parts_scores_as_the_whole(rows, columns, part_rows, part_columns, candidates):
+    """Parts of ever other sizes, each with as many cells of the earlier ones as a window may need."""
+    whole = random_level(rows, columns)
+    shared = windows.WIDEST - 1
+    parts = [
+        windows.Level(
+            whole.logits[max(0, top - shared) : top + part_rows, max(0, left - shared) : left + part_columns],
+            whole.width,
+            whole.height,
+            left=max(0, left - shared),
+            top=max(0, top - shared),
+            known_columns=min(left, shared),
+            known_rows=min(top, shared),
+        )
+        for left in range(0, columns, part_columns)
+        for top in range(0, rows, part_rows)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "CANDIDATES", candidates)
+        expected = windows.score_windows([whole], CLASS_LABELS)
+        found = windows.score_parts(iter(parts), CLASS_LABELS)
+    order, other = (np.lexsort(one.cells.T) for one in (expected, found))
+    np.testing.assert_array_equal(found.cells[other], expected.cells[order])
+    np.testing.assert_allclose(found.boxes[other], expected.boxes[order])
+    np.testing.assert_allclose(found.probabilities[other], expected.probabilities[order], atol=1e-6)
+
+
 @pytest.mark.parametrize("padding", [0, 20])
 def test_boxes_end_at_the_picture_not_at_its_padding(padding):
     logits = random_level(4, 4).logits

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,12 @@ import numpy as np
 from annotator import cluster, model_in_use
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import Outcome, many
-from annotator.parameters import JobParameters
+from annotator.parameters import LONGEST_SIDE, JobParameters
 from annotator.pipeline import overlapped
 from annotator.platform import geometry, jobs, records, terms
 from annotator.platform.annotations import NewAnnotation, upload
 from annotator.platform.connection import Connection
-from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
+from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not, fetch_rectangle
 from annotator.report.coco import alternatives_text
 from annotator.vocabulary import by_mimo_id
 
@@ -61,6 +62,12 @@ def annotate(
     Raises:
         AnnotatorError: it cannot go on, or more than `FAILED_SHARE` of the images failed.
     """
+    if scheduler is not None and parameters.longest_side > LONGEST_SIDE:
+        raise AnnotatorError(
+            f"--longest_side is {parameters.longest_side}, but workers are sent no more than {LONGEST_SIDE} pixels. "
+            "Leave out --longest_side or --scheduler.",
+            ExitCode.USAGE,
+        )
     job.report(0, "Choosing images.", at_once=True)
     images = choose_images(connection, parameters.cytomine_id_project, parameters.cytomine_id_images)
 
@@ -75,6 +82,8 @@ def annotate(
     settings = (
         f"{identity}, threshold {'its own' if asked is None else asked}, at most {parameters.max_detections} detections"
     )
+    if parameters.longest_side > LONGEST_SIDE:
+        settings += f", {parameters.longest_side} pixels"
     earlier = _earlier(connection, job, parameters, settings, identity, images, outcome)
     waiting = [image for image in images if image.id not in outcome.earlier]
 
@@ -88,13 +97,17 @@ def annotate(
         if (term := term_of_instrument.get(label.mimo_id or -1) or term_of_name.get(label.name))
     }
 
-    from annotator.detection import SCAN_SIDE
+    from annotator.detection import SCAN_SIDE, Finer, finer_sizes
 
     evidence = None
     if parameters.evidence:
         from annotator.evidence import Evidence
 
         evidence = Evidence(model)
+
+    def finer(image: ProjectImage) -> dict[str, Finer]:
+        sizes = finer_sizes(image.width, image.height, parameters.longest_side)
+        return {"finer": Finer(sizes, partial(fetch_rectangle, connection, image))} if sizes else {}
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
@@ -109,7 +122,7 @@ def annotate(
             return image, pixels
         with outcome.timed("detect"):
             try:
-                detections = look(pixels, thresholds, parameters.max_detections)
+                detections = look(pixels, thresholds, parameters.max_detections, **finer(image))
             except AnnotatorError as error:
                 if error.code is not ExitCode.BAD_IMAGE:
                     raise

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from annotator.detection import Detections
     from annotator.models.bundle import Model
 
-Look = Callable[[np.ndarray, np.ndarray | float, int], "Detections"]
+Look = Callable[..., "Detections"]
 
 SECONDS_TO_CONNECT = 20.0
 SECONDS_TO_WAIT_FOR_WORKERS = 120.0  # a batch system may just be starting them
@@ -31,7 +31,7 @@ TASKS_A_THREAD = 2  # one at work, one on its way
 
 
 def here(model: Model) -> tuple[Look, int]:
-    """What `workers` gives, for this process alone."""
+    """What `workers` gives, for this process alone; its function also takes ``finer`` as `detect` does."""
     from annotator.detection import detect
 
     return partial(detect, model), 1

@@ -18,6 +18,7 @@ from annotator.errors import AnnotatorError, ExitCode
 NAME = "Detect-Musical-Instruments"
 IMAGE = "musicalinstruments/s_detect-musical-instruments"
 BACKBONES = ("efficientnet-lite0", "resnet50", "vgg16", "vgg19")  # a test keeps them those of annotator.models
+LONGEST_SIDE = 1792  # annotator.detection.SCAN_SIDE, kept so by a test
 MODES = ("annotate", "train", "train_and_annotate", "promote")
 DESCRIPTION = "Finds musical instruments in artworks and labels them with the project's terms."
 
@@ -87,6 +88,13 @@ class JobParameters:
         "Number", "Threshold", "Least score of a detection, 0 to 1. Empty: the model's own threshold."
     )
     max_detections: int = _parameter("Number", "Most detections", "Most detections in one image, best first.", 100)
+    longest_side: int = _parameter(
+        "Number",
+        "Longest side",
+        "Pixels on the longest side that are looked at. More finds smaller instruments in large images, and takes "
+        "longer.",
+        LONGEST_SIDE,
+    )
     create_terms: bool = _parameter(
         "Boolean", "Create terms", "Add terms that the ontology lacks. Off: only existing terms are used.", False
     )
@@ -257,6 +265,10 @@ def parse(argv: Sequence[str]) -> JobParameters:
     for name in ("max_detections", "max_training_images"):
         if (value := getattr(parameters, name)) < 1:
             raise AnnotatorError(f"--{name} is {value}, it must be at least 1.", ExitCode.USAGE)
+    if parameters.longest_side < LONGEST_SIDE:
+        raise AnnotatorError(
+            f"--longest_side is {parameters.longest_side}, it must be at least {LONGEST_SIDE}.", ExitCode.USAGE
+        )
     for name, allowed in (("mode", MODES), ("cytomine_reviewed", (0, 1, 2)), ("backbone", (None, *BACKBONES))):
         if (value := getattr(parameters, name)) not in allowed:
             names = ", ".join(str(item) for item in allowed if item is not None)

@@ -147,6 +147,23 @@ def test_interrupted_in_the_middle(painted_large, server, gallery, tmp_path, han
     assert list(tmp_path.iterdir()) == []
 
 
+def test_small_instruments_are_found_where_more_pixels_are_looked_at(project, wide, no_pauses, server, loaded_once):
+    project.add_image(wide)
+    assert job_module.run(project.launch(create_terms=True).arguments) is ExitCode.OK
+    assert project.annotations() == []
+    launched = project.launch(create_terms=True, longest_side=100_000, evidence=True)
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    (found,) = [shapely.from_wkt(item["location"]) for item in project.annotations()]
+    harp = shapely.box(4100, 480 - 325, 4198, 480 - 200)
+    assert found.intersection(harp).area > 0.5 * found.union(harp).area
+
+    server.fail({"path": "/window-", "method": "GET", "kind": "html", "times": 99})
+    launched = project.launch(longest_side=100_000)
+    assert job_module.run(launched.arguments) is ExitCode.BAD_IMAGE
+    comment = server.store.get("job", launched.job)["statusComment"]
+    assert re.search(r"wide\.png: its part at 0, 0: its pixels cannot be decoded", comment)
+
+
 # --- mistakes and failures, in this process ------------------------------------------------------------------------
 
 
@@ -181,6 +198,13 @@ def test_mistakes_of_a_launched_job_stand_on_its_page(painted, no_pauses, values
     job = only_job(painted)
     assert job["status"] == FAILED
     assert message in job["statusComment"]
+
+
+def test_workers_are_sent_no_large_pictures(painted):
+    launched = painted.launch(longest_side=5000)
+    assert job_module.run(launched.arguments, "tcp://127.0.0.1:9") is ExitCode.USAGE
+    comment = painted.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith("--longest_side is 5000, but workers are sent no more than 1792 pixels.")
 
 
 def test_a_launched_job_of_an_unknown_project_says_so(painted, no_pauses):

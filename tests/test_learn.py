@@ -6,10 +6,12 @@ import shapely
 from PIL import Image, ImageDraw
 
 from annotator import job as job_module
+from annotator.detection import SCAN_SIDE
 from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.models.backbones import BACKBONES
 from annotator.parameters import BACKBONES as NAMES
+from annotator.parameters import LONGEST_SIDE
 from annotator.platform import promotion
 from annotator.platform.connection import Connection
 from benchmarks.curator import Instrument, look_through
@@ -96,3 +98,4 @@ def _term(project, name):
 
 def test_backbones_of_the_parameters_are_those_that_there_are():
     assert set(NAMES) == set(BACKBONES)
+    assert LONGEST_SIDE == SCAN_SIDE

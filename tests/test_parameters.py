@@ -82,6 +82,8 @@ def test_a_key_that_cannot_be_one_is_told_but_not_shown(key):
         ([*SERVER, "--threshold", "nan"], "--threshold is nan, it must lie between 0 and 1"),
         ([*SERVER, "--max_detections", "0"], "--max_detections is 0, it must be at least 1"),
         ([*SERVER, "--max_detections", "2.5"], "--max_detections is '2.5'"),
+        ([*SERVER, "--longest_side", "1791"], "--longest_side is 1791, it must be at least 1792"),
+        ([*SERVER, "--longest_side", "all"], "--longest_side is 'all', it must be a number"),
         ([*SERVER, "--create_terms", "maybe"], "--create_terms is 'maybe', it must be true or false"),
         ([*SERVER, "--cytomine_id_images", "1,two"], "--cytomine_id_images is '1,two', it must be ids joined"),
         ([*SERVER, "--cytomine_id_job", "best"], "--cytomine_id_job is 'best', it must be an id"),

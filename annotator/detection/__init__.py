@@ -1,7 +1,8 @@
 """From an RGB array to detections: pyramid, dense scoring, windows, extent, suppression."""
 
+from annotator.detection.blocks import Finer
 from annotator.detection.detections import Detections
 from annotator.detection.detector import detect
-from annotator.detection.pyramid import SCAN_SIDE
+from annotator.detection.pyramid import SCAN_SIDE, finer_sizes
 
-__all__ = ["SCAN_SIDE", "Detections", "detect"]
+__all__ = ["SCAN_SIDE", "Detections", "Finer", "detect", "finer_sizes"]

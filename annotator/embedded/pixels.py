@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image, ImageDraw, ImageOps
 from shapely.geometry.base import BaseGeometry
 
 from annotator.pictures import to_rgb
 
+_one_at_a_time = Lock()  # for decoding whole pictures, which takes memory
 Image.MAX_IMAGE_PIXELS = None  # whoever starts this server chose the pictures
 
 
@@ -41,6 +44,14 @@ def thumb(path: Path, largest: int) -> Image.Image:
     return to_rgb(bounded(open_image(path, largest), largest))
 
 
+@lru_cache(maxsize=1)
+def _decoded(path: Path, changed: int) -> Image.Image:
+    """A whole picture; the last one is kept, since whoever asks for one part of it soon asks for the next."""
+    picture = open_image(path)
+    picture.load()
+    return picture
+
+
 def window(path: Path, box: tuple[int, int, int, int], largest: int | None, zoom: int) -> Image.Image:
     """A part of the picture.
 
@@ -55,7 +66,8 @@ def window(path: Path, box: tuple[int, int, int, int], largest: int | None, zoom
     """
     x, y, width, height = box
     x, y = max(0, x), max(0, y)
-    picture = open_image(path)
+    with _one_at_a_time:
+        picture = _decoded(path, path.stat().st_mtime_ns)
     right, bottom = min(picture.width, x + width), min(picture.height, y + height)
     if right <= x or bottom <= y:
         raise ValueError(f"window {box} lies outside the picture of {picture.width} x {picture.height} pixels")

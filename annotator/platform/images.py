@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from annotator.platform.connection import Connection, Json, RequestFailed, Serve
 from annotator.text import printable
 
 LARGEST_FILE = 256 << 20
+FILTER_REACH = 3  # pixels around a part that change it when it is resized
 FETCHERS = 2  # requests for pixels at the same time
 # We ask for pictures of a bounded size. A server that ignores that may still send a large one, but not any size.
 Image.MAX_IMAGE_PIXELS = 200_000_000
@@ -99,6 +101,47 @@ def fetch_pixels(connection: Connection, image: ProjectImage, largest: int) -> n
         except AnnotatorError as error:  # what came is no whole picture of this image; another path may know better
             problems.append(str(error))
     raise AnnotatorError(problems[0], ExitCode.BAD_IMAGE)
+
+
+def fetch_rectangle(
+    connection: Connection, image: ProjectImage, size: tuple[int, int], rectangle: tuple[int, int, int, int]
+) -> np.ndarray:
+    """A part of the image in one request, shrunk by the server.
+
+    Args:
+        connection: to the server.
+        image: which.
+        size: width and height that the whole image would have at this scale, no more than it has.
+        rectangle: x0, y0, x1, y1 of the part, in pixels of that scale.
+
+    Returns:
+        (y1 - y0, x1 - x0, 3) uint8 RGB.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the pixels cannot be had, or are not those of the part; does not name the image.
+        RequestFailed: (CONNECTION) the server is gone altogether.
+    """
+    scale = np.tile(np.divide((image.width, image.height), size), 2)
+    exact = np.array(rectangle) * scale
+    beside = np.ceil(FILTER_REACH * scale[:2])
+    left, top = np.maximum(np.floor(exact[:2]) - beside, 0).astype(int).tolist()
+    right, bottom = np.minimum(np.ceil(exact[2:]) + beside, (image.width, image.height)).astype(int).tolist()
+    window = ProjectImage(image.id, f"its part at {left}, {top}", right - left, bottom - top, None)
+    most = math.ceil(max((right - left) / scale[0], (bottom - top) / scale[1]))
+    path = f"imageinstance/{image.id}/window-{left}-{top}-{window.width}-{window.height}.jpg"
+    try:
+        content = connection.download(path, {"maxSize": most, "bits": 8}, what=window.name, limit=LARGEST_FILE)
+    except ServerGone:
+        raise
+    except RequestFailed as error:
+        if error.status is None and not connection.answers():
+            raise
+        raise AnnotatorError(str(error), ExitCode.BAD_IMAGE) from error
+    picture = Image.fromarray(decode(content, window))
+    received = np.tile(np.divide(picture.size, (window.width, window.height)), 2)
+    box = np.clip((exact - [left, top, left, top]) * received, 0, np.tile(picture.size, 2))
+    x0, y0, x1, y1 = rectangle
+    return np.asarray(picture.resize((x1 - x0, y1 - y0), Image.Resampling.LANCZOS, box=tuple(box)))
 
 
 def fetch_or_why_not(connection: Connection, image: ProjectImage, largest: int) -> np.ndarray | AnnotatorError:

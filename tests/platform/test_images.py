@@ -6,7 +6,7 @@ from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform.connection import Connection
-from annotator.platform.images import ProjectImage, choose_images, decode, fetch_pixels
+from annotator.platform.images import ProjectImage, choose_images, decode, fetch_pixels, fetch_rectangle
 
 
 @pytest.fixture
@@ -81,6 +81,30 @@ def test_servers_without_thumbs_of_instances_are_asked_otherwise(connection, pro
     assert fetch(connection, project, number).shape == (200, 300, 3)
 
 
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory):
+    """A smooth picture of 901 x 603 pixels that looks different everywhere."""
+    y, x = np.mgrid[:603, :901]
+    channels = [128 + 100 * np.sin(x / 40) * np.cos(y / 60), x / 901 * 255, y / 603 * 255]
+    path = tmp_path_factory.mktemp("waves") / "waves.png"
+    Image.fromarray(np.stack(channels, axis=-1).astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize("size", [(901, 603), (640, 428), (100, 67)])
+@pytest.mark.parametrize("part", [(0, 0, 1, 1), (0.2, 0.3, 0.6, 0.5), (0.7, 0.1, 1, 0.9), (0.5, 0.5, 0.51, 0.52)])
+def test_a_rectangle_is_that_part_of_the_image_at_that_scale(connection, project, waves, size, part):
+    image = choose_images(connection, project.id, (project.add_image(waves),))[0]
+    x0, y0, x1, y1 = (round(share * side) for share, side in zip(part, size * 2, strict=True))
+    found = fetch_rectangle(connection, image, size, (x0, y0, x1, y1))
+    with Image.open(waves) as picture:
+        whole = np.asarray(picture.resize(size, Image.Resampling.LANCZOS), float)
+    assert found.shape == (y1 - y0, x1 - x0, 3)
+    difference = np.abs(found - whole[y0:y1, x0:x1])
+    assert difference.mean() < 2  # JPEG
+    assert difference.max() < 20
+
+
 IMAGE = ProjectImage(1, "x.png", 100, 50, None)
 
 
@@ -120,6 +144,15 @@ def test_trouble_with_one_picture_is_that_picture_s(connection, project, picture
     assert caught.value.code is ExitCode.BAD_IMAGE
 
 
+@pytest.mark.parametrize(("rule", "message"), TROUBLE, ids=KINDS)
+def test_so_is_trouble_with_a_part_of_it(connection, project, picture, server, rule, message, no_pauses):
+    image = choose_images(connection, project.id, (project.add_image(picture),))[0]
+    server.fail({"path": "/window-97-47-106-106", "method": "GET", "times": 99} | rule)
+    with pytest.raises(AnnotatorError, match=message.replace("the pixels", "its part at 97, 47")) as caught:
+        fetch_rectangle(connection, image, (300, 200), (100, 50, 200, 150))
+    assert caught.value.code is ExitCode.BAD_IMAGE
+
+
 @pytest.mark.parametrize(("rule", "_"), TROUBLE, ids=KINDS)
 def test_another_path_to_the_picture_is_tried(connection, project, picture, server, rule, _, no_pauses):
     number = project.add_image(picture)
@@ -131,9 +164,13 @@ def test_trouble_with_the_server_is_not_the_picture_s(connection, project, pictu
     number = project.add_image(picture)
     image = choose_images(connection, project.id, (number,))[0]
     server.fail({"path": "/api/", "method": "GET", "kind": "close", "times": 99})
-    with pytest.raises(AnnotatorError, match="broke") as caught:
-        fetch_pixels(connection, image, 1000)
-    assert caught.value.code is ExitCode.CONNECTION
+    for fetch_some in (
+        lambda: fetch_pixels(connection, image, 1000),
+        lambda: fetch_rectangle(connection, image, (300, 200), (100, 50, 200, 150)),
+    ):
+        with pytest.raises(AnnotatorError, match="broke") as caught:
+            fetch_some()
+        assert caught.value.code is ExitCode.CONNECTION
 
 
 def test_images_of_blind_projects_have_a_name(connection, project, picture, server):

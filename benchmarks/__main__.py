@@ -16,6 +16,7 @@ from benchmarks import (
     explain,
     loop,
     memory,
+    size,
     speed,
     style,
     style_augment,
@@ -26,6 +27,7 @@ from benchmarks import (
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "speed": speed.run,
     "memory": memory.run,
+    "size": size.run,
     "batch": batch.run,
     "cluster": cluster.run,
     "suppression": suppression.run,

@@ -27,25 +27,31 @@ def run() -> dict[str, object]:
         picture = folder / "gallery/duo_in_oil.png"
         result: dict[str, object] = {}
         for megapixels in MEGAPIXELS:
-            side = round((megapixels * 1e6) ** 0.5)
-            large = folder / f"{megapixels}.jpg"
-            with Image.open(picture) as opened:
-                opened.convert("RGB").resize((side, side)).save(large, quality=90)
-            result[f"{megapixels}_megapixels"] = _job(folder, access.host, [large])
+            large = enlarged(picture, megapixels, folder)
+            result[f"{megapixels}_megapixels"] = job(folder, access.host, [large])
             large.unlink()
         for count in COUNTS:
-            result[f"{count}_pictures"] = _job(folder, access.host, [picture] * count)
+            result[f"{count}_pictures"] = job(folder, access.host, [picture] * count)
         return result
 
 
-def _job(folder: Path, host: str, images: list[Path]) -> dict[str, object]:
+def enlarged(picture: Path, megapixels: int, folder: Path) -> Path:
+    """A square JPEG of that size."""
+    side = round((megapixels * 1e6) ** 0.5)
+    with Image.open(picture) as opened:
+        opened.convert("RGB").resize((side, side)).save(folder / f"{megapixels}.jpg", quality=90)
+    return folder / f"{megapixels}.jpg"
+
+
+def job(folder: Path, host: str, images: list[Path], **values: object) -> dict[str, object]:
+    """Run a whole job on these images; ``values`` are its parameters, ``folder`` is the server's."""
     store = Store(folder)
     user = store.find("user", algo=False)[0]
     project = seed.create_project(store, f"{len(images)} of {images[0].name}", user, ["Violin"])
     for image in images:
         seed.add_image(store, project["id"], image)
     software = seed.register_software(store, descriptor(), project["id"])
-    launched = seed.launch(store, host, project["id"], software["id"], user["id"], {})
+    launched = seed.launch(store, host, project["id"], software["id"], user["id"], values)
     command = [sys.executable, "run.py", *launched.arguments[2:]]
     process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     start, peak = time.monotonic(), 0

@@ -10,8 +10,10 @@ Only levels beyond some 12,000 pixels are cut into bands of columns too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import keras
@@ -79,20 +81,22 @@ class Span(NamedTuple):
 
 
 def spans(length: int, size: int, halo: int, shared: int = 0) -> list[Span]:
-    """Blocks of equal size whose cores cover a length.
+    """Blocks of equal size whose cores cover a length: as few as can be, and no larger than need be.
 
     Where a block ends at the level's border its core does too: there the whole level ends as well.
 
     Args:
         length: of the level in cells.
-        size: of a block, more than twice the halo and the shared cells; no more than the length is used.
+        size: of a block at the most, more than twice the halo and the shared cells.
         halo: cells at a block's ends that are not its core.
         shared: cells at least that a core has in common with the one before it.
 
     Returns:
         At least one block, in order.
     """
-    size = min(size, length)
+    lost = 2 * halo + shared
+    count = max(1, math.ceil((length - lost) / (size - lost)))
+    size = min(length, math.ceil((length + (count - 1) * lost) / count))
     found = [Span(0, size, 0, length if size == length else size - halo)]
     while found[-1].stop < length:
         start = min(found[-1].last - shared - halo, length - size)
@@ -140,11 +144,15 @@ def levels(model: Model, finer: Finer) -> Iterator[tuple[int, int, Iterator[Leve
         Width and height of each level in pixels, and its parts, with the answers that one pass over the whole level
         would give. They cover the level, and every window lies whole in one of them.
     """
-    network = model.network
-    fine = network.get_layer(BACKBONES[model.configuration.backbone].shallower[0]).output
-    shallow, deep = keras.Model(network.input, fine), keras.Model(fine, network.output)
+    shallow, deep = _halves(model.network, BACKBONES[model.configuration.backbone].shallower[0])
     for width, height in finer.sizes:
         yield width, height, _parts(model, shallow, deep, finer, width, height)
+
+
+@lru_cache(maxsize=1)  # compiled once for all pictures of a job
+def _halves(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
+    middle = network.get_layer(layer).output
+    return keras.Model(network.input, middle), keras.Model(middle, network.output)
 
 
 def _parts(

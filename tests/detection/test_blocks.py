@@ -19,7 +19,7 @@ WIDTH, HEIGHT = 1914, 1340  # 60 x 42 cells, the last ones partly padding
 @pytest.fixture
 def small_blocks(monkeypatch):
     """Several bands, blocks in each, and blocks of pixels in these."""
-    for name, value in {"FINE_SIDE": 12, "CELLS": 52 * 30, "BAND": 52}.items():
+    for name, value in {"FINE_SIDE": 20, "CELLS": 52 * 30, "BAND": 52}.items():
         monkeypatch.setattr(blocks, name, value)
 
 

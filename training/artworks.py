@@ -1,7 +1,12 @@
-"""The stage that learns from pictures with boxes: artworks that people annotated, or composites that need nobody."""
+"""The stage that learns from pictures with boxes: artworks that people annotated, or composites that need nobody.
+
+The label head learns as it does from what people validate in Cytomine (`training.feedback`), then the box head
+(`training.detector`), both on what the frozen backbone sees. In mode full all layers go on from there.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +18,13 @@ from annotator.detection import detector as scanner
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
 from annotator.models.bundle import Model
-from training import calibration, detector, devices, evaluate, loop, metrics, plots, runs, transfer
+from training import calibration, detector, devices, evaluate, feedback, loop, metrics, plots, runs, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
 from training.runs import Settings
 
+LABEL_HEAD = "label_head.zip"  # the model whose label head has learnt and nothing else yet
+LABEL_PICTURES = 500  # that the label head learns from at the most; each is looked at twice, a second each time
 BOX_HEAD = "box_head"  # folder of the box head's own training, before that of all layers
 RIGHT = 0.5  # intersection over union from which a detection is right, where scores are calibrated
 PRECISION = 0.5  # that the thresholds are chosen for
@@ -37,33 +44,23 @@ def run(settings: Settings, out: Path) -> Model:
     runs.claim(out, settings)
     devices.prepare(settings.seed)
     _, fingerprints = runs.read_sources(settings)
-    pictures = list(fingerprints)
+    pictures = with_boxes(list(fingerprints))
     labels = labels_of(pictures)
-    if not any(region.box for picture in pictures for region in picture.regions if not region.difficult):
-        raise AnnotatorError(
-            "No picture has a box around an instrument: there is nothing to learn from. Draw some, or use compose.",
-            ExitCode.USAGE,
-        )
     begun = bundle.load(Path(settings.model)) if settings.model else None
     parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
     print(f"{len(pictures)} pictures of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
     box_head = out / BOX_HEAD
     box_head.mkdir(exist_ok=True)
-    with devices.distributed():
-        if begun is None:
-            begun = transfer.start(settings.backbone, settings.weights, labels)
-        model = transfer.extended(begun, labels, boxes=True)
-        # The heads are trained on logits as they are, and the score of a box has a temperature of its own.
-        model = replace(model, configuration=replace(model.configuration, temperature=1.0))
-        detector.train_box_head(
-            model, parts.training, parts.development, box_head, seed=settings.seed, epochs=settings.epochs
-        )
-        plots.curves(box_head / loop.LOG, box_head / "curves.png")
-        if settings.mode == "full":
-            detector.train_all(
-                model, parts.training, parts.development, out, seed=settings.seed, epochs=settings.epochs
-            )
-            plots.curves(out / loop.LOG, out / "curves.png")
+    if begun is None:
+        begun = transfer.start(settings.backbone, settings.weights, labels)
+    model = with_label_head(transfer.extended(begun, labels, boxes=True), parts.training, out, settings.seed)
+    detector.train_box_head(
+        model, parts.training, parts.development, box_head, seed=settings.seed, epochs=settings.epochs
+    )
+    plots.curves(box_head / loop.LOG, box_head / "curves.png")
+    if settings.mode == "full":
+        detector.train_all(model, parts.training, parts.development, out, seed=settings.seed, epochs=settings.epochs)
+        plots.curves(out / loop.LOG, out / "curves.png")
     before = model
     model = calibrated(model, parts.development)
     figures = evaluate.detection_figures(model, parts.test, out)
@@ -71,6 +68,42 @@ def run(settings: Settings, out: Path) -> Model:
         figures[name] = calibration_error(judged, parts.test)
     print(f"On {len(parts.test)} test pictures: {metrics.sentence(figures)}.", flush=True)
     return runs.save(model, "artworks", settings, parts, fingerprints, figures, out)
+
+
+def with_boxes(pictures: Sequence[Picture]) -> list[Picture]:
+    """The pictures whose instruments all have boxes; how many others there are is told.
+
+    Raises:
+        AnnotatorError: (USAGE) no instrument that counts has one.
+    """
+    boxed = [picture for picture in pictures if all(region.box for region in picture.regions)]
+    if len(boxed) < len(pictures):
+        print(f"{len(pictures) - len(boxed)} pictures name an instrument without a box: left out.", file=sys.stderr)
+    if not labels_of(boxed):
+        raise AnnotatorError(
+            "No picture has a box around an instrument: there is nothing to learn from. Draw some, or use compose.",
+            ExitCode.USAGE,
+        )
+    return boxed
+
+
+def with_label_head(model: Model, training: Sequence[Picture], out: Path, seed: int) -> Model:
+    """The model with a label head that has learnt from pictures, at most `LABEL_PICTURES`; learnt once a run.
+
+    Args:
+        model: stays as it is.
+        training: what is learnt from.
+        out: the run's folder, where the result is kept.
+        seed: of the choice, where there are more pictures.
+    """
+    path = out / LABEL_HEAD
+    if not path.exists():
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(training))[:LABEL_PICTURES])
+        learnt = feedback.learn(model, [training[number] for number in chosen])
+        new = path.with_suffix(".new.zip")
+        bundle.save(learnt, new)
+        new.replace(path)
+    return bundle.load(path)
 
 
 def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

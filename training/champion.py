@@ -10,7 +10,7 @@ import numpy as np
 
 from annotator.detection import Detections
 from annotator.detection.boxes import intersection_over_union
-from annotator.models.bundle import Model
+from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
 from training import evaluate, metrics, plots
 from training.datasets import Picture
@@ -55,18 +55,10 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
         challenger: the new one.
         pictures: that neither learnt from; those of one artwork must not be apart, for pictures are drawn one by one.
     """
-    drawn = metrics.draws(len(pictures))
     values, found = [], []
     for model in (champion, challenger):
         found = [evaluate.detections_of(model, picture.path) for picture in pictures]
-        boxes = {"named": _of_each_name(model, found, pictures), "any": _of_any_name(found, pictures)}
-        own = {
-            f"{name}_ap{round(iou * 100)}": items.average_precision(iou, drawn)
-            for iou in IOUS
-            for name, items in boxes.items()
-        }
-        own["average"] = np.mean([own[f"named_ap{round(iou * 100)}"] for iou in IOUS], axis=0)
-        values.append(own)
+        values.append(resampled(model.labels, found, pictures))
     old, new = values
     return Comparison(
         {name: metrics.figure(value) for name, value in old.items()},
@@ -74,6 +66,27 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
         {name: metrics.figure(new[name] - old[name]) for name in new},
         tuple(found),
     )
+
+
+def resampled(
+    labels: Sequence[Label], found: Sequence[Detections], pictures: Sequence[Picture]
+) -> dict[str, np.ndarray]:
+    """The figures of `Comparison`, each on all pictures (first) and on the resamples of `metrics.draws`.
+
+    Args:
+        labels: what the labels of detections mean.
+        found: in each picture.
+        pictures: all of whose instruments are known.
+    """
+    drawn = metrics.draws(len(pictures))
+    boxes = {"named": _of_each_name(labels, found, pictures), "any": _of_any_name(found, pictures)}
+    values = {
+        f"{name}_ap{round(iou * 100)}": items.average_precision(iou, drawn)
+        for iou in IOUS
+        for name, items in boxes.items()
+    }
+    values["average"] = np.mean([values[f"named_ap{round(iou * 100)}"] for iou in IOUS], axis=0)
+    return values
 
 
 @dataclass(frozen=True)
@@ -103,14 +116,14 @@ def _of_any_name(found: Sequence[Detections], pictures: Sequence[Picture]) -> _B
     )
 
 
-def _of_each_name(model: Model, found: Sequence[Detections], pictures: Sequence[Picture]) -> _Boxes:
+def _of_each_name(known: Sequence[Label], found: Sequence[Detections], pictures: Sequence[Picture]) -> _Boxes:
     """An item for each picture and label."""
     named = sorted({region.label for picture in pictures for region in picture.regions}, key=lambda one: one.name)
-    labels = list(dict.fromkeys([*named, *model.labels]))
+    labels = list(dict.fromkeys([*named, *known]))
     boxes, truths = [], []
     for one, picture in zip(found, pictures, strict=True):
         for label in labels:
-            here = np.array([model.labels[position] == label for position in one.labels], bool)
+            here = np.array([known[position] == label for position in one.labels], bool)
             boxes.append((one.boxes[here], one.scores[here]))
             own = [region for region in picture.regions if region.difficult or region.label == label]
             truths.append(evaluate.truth_of(own))

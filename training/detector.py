@@ -29,7 +29,7 @@ from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.box_head import BOX_STRIDE, WINDOW
 from annotator.models.bundle import Label, Model
 from annotator.prefetch import prefetched
-from training import loop
+from training import devices, loop
 from training.datasets.pictures import Box, Picture, read_shrunk
 from training.head import membership
 
@@ -382,14 +382,15 @@ def train_box_head(
         count, held_count = (min(PARTS * len(own), most) for own, most in ((training, SEEN), (development, SEEN // 8)))
         seen, wanted = _look(model, training, count, Path(cache), "learn", seed)
         held = _look(model, development, held_count, Path(cache), "choose", seed + 1)
-        network = keras.Model(box_head_inputs(model), model.network.outputs[1])
-        network.compile(_optimizer(RATE, epochs * math.ceil(count / SEEN_BATCH)), box_loss)
 
         def batches_of(epoch: int) -> SeenParts:
             return SeenParts(seen, wanted, np.random.default_rng((seed, epoch)).permutation(count))
 
         chosen = SeenParts(*held, np.arange(held_count))
-        loop.train(network, batches_of, chosen, folder, epochs=epochs, patience=PATIENCE, seed=seed)
+        head = keras.Model(box_head_inputs(model), model.network.outputs[1])
+        with devices.training_copy(head) as network:
+            network.compile(_optimizer(RATE, epochs * math.ceil(count / SEEN_BATCH)), box_loss)
+            loop.train(network, batches_of, chosen, folder, epochs=epochs, patience=PATIENCE, seed=seed)
 
 
 def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
@@ -412,11 +413,9 @@ def train_all(
         seed: of the choice of parts.
         epochs: at the most.
     """
-    network = model.network
-    for layer in network.layers:
+    for layer in model.network.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
     losses = [window_loss(model.configuration.class_labels), box_loss]
-    network.compile(_optimizer(RATE / 10, epochs * math.ceil(len(training) / BATCH)), losses)
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
 
     def batches_of(epoch: int) -> LevelParts:
@@ -424,4 +423,6 @@ def train_all(
         return LevelParts(training, order, model.labels, colour, seed, epoch)
 
     held = LevelParts(development, np.arange(len(development)).repeat(2), model.labels, colour, seed, epochs)
-    loop.train(network, batches_of, held, folder, epochs=epochs, patience=PATIENCE, seed=seed)
+    with devices.training_copy(model.network) as network:
+        network.compile(_optimizer(RATE / 10, epochs * math.ceil(len(training) / BATCH)), losses)
+        loop.train(network, batches_of, held, folder, epochs=epochs, patience=PATIENCE, seed=seed)

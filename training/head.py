@@ -67,8 +67,9 @@ def fit_head(
     free = class_labels >= 0
     extended = np.concatenate([features, np.ones((len(features), 1), features.dtype)], axis=1)
     start = np.concatenate([kernel, bias[None]]).astype(np.float32)
-    fixed = extended @ start[:, ~free]
-    labels = np.concatenate([class_labels[~free], class_labels[free]])
+    # Classes that do not move are all "no instrument", so they are one.
+    fixed = logsumexp(extended @ start[:, ~free], axis=1, keepdims=True)
+    labels = np.concatenate([[-1], class_labels[free]])
     own = labels[None] == targets[:, None]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -76,7 +77,7 @@ def fit_head(
         logits = np.concatenate([fixed, extended @ (start[:, free] + offset)], axis=1)
         own_logits = np.where(own, logits, -np.inf)
         value = weights @ (logsumexp(logits, axis=1) - logsumexp(own_logits, axis=1))
-        slopes = (softmax(logits, axis=1) - softmax(own_logits, axis=1))[:, (~free).sum() :] * weights[:, None]
+        slopes = (softmax(logits, axis=1) - softmax(own_logits, axis=1))[:, 1:] * weights[:, None]
         gradient = extended.T @ slopes.astype(np.float32) + strength * offset
         return float(value + strength / 2 * (offset.astype(np.float64) ** 2).sum()), gradient.ravel().astype(np.float64)
 

@@ -96,7 +96,10 @@ def _restore(model: keras.Model, path: Path) -> tuple[int, float, int, list[np.n
         with safetensors.safe_open(path, "numpy") as file:
             progress = json.loads(file.metadata()["progress"])
             for name, variable in _variables(model):
-                variable.assign(file.get_tensor(name))
+                value = file.get_tensor(name)
+                if value.shape != tuple(variable.shape):
+                    raise ValueError(f"{name} has shape {value.shape}, wanted {tuple(variable.shape)}")
+                variable.assign(value)
             best_weights = [file.get_tensor(f"best/{number}") for number in range(len(model.weights))]
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise AnnotatorError(

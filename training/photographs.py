@@ -44,29 +44,19 @@ def run(settings: Settings, out: Path) -> Model:
 
     labels = labels_of(pictures)
     print(f"{len(pictures)} photographs of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
-    with devices.distributed():
-        if begun is None:
-            model = transfer.start(settings.backbone, settings.weights, labels)
-        else:
-            model = transfer.extended(begun, labels)
-        training, development, test = (
-            samples_of(part, model.labels) for part in (parts.training, parts.development, parts.test)
+    model = transfer.extended(begun, labels) if begun else transfer.start(settings.backbone, settings.weights, labels)
+    training, development, test = (
+        samples_of(part, model.labels) for part in (parts.training, parts.development, parts.test)
+    )
+    seen = features(model, training, development, out / FEATURES, settings.seed)
+    transfer.train_head(model, *seen)
+    if settings.mode == "full":
+        source_of = {picture: number for number, own in enumerate(sources) for picture in own}
+        numbers = [source_of[picture] for picture in parts.training for _ in picture.regions]
+        transfer.train_full(
+            model, training, np.array(numbers), development, out, seed=settings.seed, epochs=settings.epochs
         )
-        seen = features(model, training, development, out / FEATURES, settings.seed)
-        transfer.train_head(model, *seen)
-        if settings.mode == "full":
-            source_of = {picture: number for number, own in enumerate(sources) for picture in own}
-            numbers = [source_of[picture] for picture in parts.training for _ in picture.regions]
-            transfer.train_full(
-                model,
-                training,
-                np.array(numbers),
-                development,
-                out,
-                seed=settings.seed,
-                epochs=settings.epochs,
-            )
-            plots.curves(out / "log.csv", out / "curves.png")
+        plots.curves(out / "log.csv", out / "curves.png")
     return finish(model, "photographs", settings, development, test, fingerprints, parts, out)
 
 

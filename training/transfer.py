@@ -22,7 +22,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin
 from annotator.models.backbones import BACKBONES, build_network
 from annotator.models.bundle import Configuration, Label, Model
-from training import loop
+from training import devices, loop
 from training.head import class_weights, fit_head, membership, negative_log_likelihood
 from training.samples import SIDE, Sample, load, varied
 
@@ -276,12 +276,12 @@ def train_full(
     weights = class_weights(targets, len(model.labels)).astype(np.float32)
     for layer in model.network.layers:
         layer.trainable = not isinstance(layer, keras.layers.BatchNormalization)
-    network = pooled(model.network, "head")
-    network.compile(keras.optimizers.Adam(RATE), label_loss(model.configuration.class_labels), jit_compile=False)
 
     def batches_of(epoch: int) -> Crops:
         order = epoch_order(sources, BATCH, np.random.default_rng((seed, epoch)))
         return Crops(training, order, weights, seed, epoch, vary=True)
 
     held = Crops(development, np.arange(len(development)), None, seed, 0, vary=False)
-    loop.train(network, batches_of, held, folder, epochs=epochs, patience=PATIENCE, seed=seed)
+    with devices.training_copy(pooled(model.network, "head")) as network:
+        network.compile(keras.optimizers.Adam(RATE), label_loss(model.configuration.class_labels), jit_compile=False)
+        loop.train(network, batches_of, held, folder, epochs=epochs, patience=PATIENCE, seed=seed)

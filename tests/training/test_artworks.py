@@ -1,21 +1,25 @@
 """The whole chain in processes of their own: photographs, compose, artworks, evaluate."""
 
 import json
+import shutil
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.models import bundle
+from annotator.errors import AnnotatorError
+from annotator.models import builtin, bundle
 from annotator.models.bundle import Label
 from tests.training.test_compose import photograph
 from tests.training.test_photographs import run, start
+from training import artworks
+from training.datasets import Picture, Region
 
 
 @pytest.fixture(scope="module")
 def composed(tmp_path_factory):
-    """Composites of red and blue objects on soft grounds."""
+    """Composites of red and blue objects on soft grounds, a third as large as they are made: quick to look at."""
     folder = tmp_path_factory.mktemp("composed")
     random = np.random.default_rng(1)
     for name, colour in (("lute", (200, 30, 20)), ("harp", (20, 40, 210))):
@@ -29,10 +33,20 @@ def composed(tmp_path_factory):
         Image.fromarray(small).resize((300, 240)).save(folder / "grounds" / f"{number}.png")
     result = run(
         *("compose", "--photographs", folder / "photographs", "--grounds", folder / "grounds"),
-        *("--out", folder / "out", "--count", 40),
+        *("--out", folder / "out", "--count", 20),
     )
     assert result.returncode == 0, result.stderr
     assert "pictures with" in result.stdout
+    content = json.loads((folder / "out" / "annotations.json").read_text())
+    for image in content["images"]:
+        path = folder / "out" / "images" / image["file_name"]
+        with Image.open(path) as picture:
+            image["width"], image["height"] = picture.width // 3, picture.height // 3
+            smaller = picture.resize((image["width"], image["height"]))
+        smaller.save(path)
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [side / 3 for side in annotation["bbox"]]
+    (folder / "out" / "annotations.json").write_text(json.dumps(content))
     return folder / "out"
 
 
@@ -64,6 +78,10 @@ def test_a_box_head_is_trained_calibrated_and_judged(head_run, composed):
         for source in image["sources"]
     }
     assert sources <= set(model.configuration.training_pictures)
+    begun, labels = builtin.load(), bundle.load(out / "label_head.zip")
+    kernel = labels.network.get_layer("head").get_weights()[0]
+    assert not np.array_equal(kernel[:, :1000], begun.network.get_layer("head").get_weights()[0])
+    np.testing.assert_array_equal(model.network.get_layer("head").get_weights()[0], kernel)
     losses = [float(line.split(",")[1]) for line in (out / "box_head" / "log.csv").read_text().splitlines()[1:]]
     assert losses[-1] < losses[0]
 
@@ -89,7 +107,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(head_run, composed, tmp_p
 
 
 def test_all_layers_learn_in_mode_full(composed, head_run, tmp_path):
-    result = run(*arguments(composed, tmp_path / "run", "--mode", "full", "--epochs", "1"))
+    """From the heads on, which mode head has learnt in the same way."""
+    shutil.copytree(head_run[1], tmp_path / "run", ignore=shutil.ignore_patterns("model", "metrics.json"))
+    settings = (tmp_path / "run" / "config.json").read_text()
+    (tmp_path / "run" / "config.json").write_text(settings.replace('"mode": "head"', '"mode": "full"'))
+    result = run(*arguments(composed, tmp_path / "run", "--mode", "full"))
     assert result.returncode == 0, result.stderr
     full, head = (bundle.load(out / "model").network for out in (tmp_path / "run", head_run[1]))
     names = ("conv_stem", "head", "boxes_middle")
@@ -108,6 +130,18 @@ def test_pictures_without_boxes_teach_nothing(composed, tmp_path):
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
     result = run(*arguments(tmp_path / "data", tmp_path / "run"))
     assert (result.returncode, "No picture has a box" in result.stderr) == (2, True)
+
+
+def test_instruments_without_boxes_are_left_out(tmp_path, capsys):
+    harp = Label("Harp", 3285)
+    boxed = Picture(tmp_path / "a.png", "a", (Region(harp, (1.0, 1.0, 9.0, 9.0)),))
+    empty = Picture(tmp_path / "b.png", "b")
+    photograph = Picture(tmp_path / "c.png", "c", (Region(harp),))
+    assert artworks.with_boxes([boxed, empty, photograph]) == [boxed, empty]
+    assert "1 pictures name an instrument without a box" in capsys.readouterr().err
+    for pictures in ([empty, photograph], [Picture(tmp_path / "d.png", "d", (Region(harp, (1, 1, 9, 9), True),))]):
+        with pytest.raises(AnnotatorError, match="No picture has a box"):
+            artworks.with_boxes(pictures)
 
 
 def test_what_an_earlier_stage_was_tested_on_is_not_learnt_from(head_run, composed, tmp_path):

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from annotator.errors import AnnotatorError
 from annotator.models import bundle
 from annotator.models.bundle import Label
+from training import photographs as photographs_stage
 from training import transfer
+from training.datasets import Picture, Region
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,6 +101,17 @@ def test_one_label_is_not_enough(photographs, tmp_path):
     (tmp_path / "data" / "harp").symlink_to(photographs / "discus")
     result = run("photographs", "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert (result.returncode, "at least two" in result.stderr) == (2, True)
+
+
+def test_labels_with_too_few_objects_are_named_and_left_out(capsys):
+    def of(name, objects):
+        return [Picture(Path(f"{n}.png"), f"{name} {n}", (Region(Label(name)),)) for n in range(objects)]
+
+    lutes, harps, viols = of("lute", 5), of("harp", 6), of("viol", 4)
+    assert photographs_stage.enough(lutes + viols + harps) == lutes + harps
+    assert "'viol' has 4 objects, 5 are the least: left out." in capsys.readouterr().err
+    with pytest.raises(AnnotatorError, match="Photographs of 1 instrument with 5 or more"):
+        photographs_stage.enough(lutes + viols)
 
 
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(photographs, tmp_path):

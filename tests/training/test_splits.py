@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
 from training import splits
 from training.datasets import Picture, Region
@@ -54,6 +54,18 @@ def test_leaks_are_told(pictures):
 def test_too_few_to_part(pictures):
     with pytest.raises(AnnotatorError, match="too few"):
         splits.split(pictures[:10], [splits.fingerprint(one) for one in pictures[:10]], 1)
+
+
+def test_pictures_that_cannot_be_read_are_named_and_left_out(pictures, tmp_path, capsys):
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    broken = Picture(tmp_path / "broken.jpg", "broken")
+    assert list(splits.readable([pictures[0], broken])) == [pictures[0]]
+    said = capsys.readouterr().err
+    assert "'broken.jpg' cannot be read" in said
+    assert "1 of 2 pictures cannot be read and are left out." in said
+    with pytest.raises(AnnotatorError, match="None of the 1 pictures can be read") as caught:
+        splits.readable([broken])
+    assert caught.value.code is ExitCode.BAD_IMAGE
 
 
 def test_hash_survives_size_and_compression(tmp_path, random):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,12 @@ def size_of(path: Path) -> tuple[int, int] | None:
 
 
 def clip(box: Box, width: float, height: float) -> Box | None:
-    """The part of a box that lies in the picture, corners in order; None where less than a pixel is left."""
+    """The part of a box that lies in the picture, corners in order.
+
+    None where less than a pixel is left each way, or a corner is no number.
+    """
+    if not all(math.isfinite(side) for side in box):
+        return None
     x0, x1 = sorted(box[0::2])
     y0, y1 = sorted(box[1::2])
     x0, y0, x1, y1 = max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1)

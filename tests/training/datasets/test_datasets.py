@@ -1,12 +1,16 @@
 import json
+import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
 from training import datasets
 from training.__main__ import FORMATS
+from training.datasets.pictures import clip
 
 VIOLIN = Label("Violin", 3573)
 
@@ -129,6 +133,35 @@ def test_coco(tmp_path, save):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     with pytest.raises(AnnotatorError, match="no COCO file"):
         datasets.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("box", "clipped"),
+    [
+        ((10, 20, 50, 60), (10, 20, 50, 60)),
+        ((50, 60, 10, 20), (10, 20, 50, 60)),  # corners the other way round
+        ((-5, -5, 300, 30), (0, 0, 200, 30)),
+        ((200, 10, 260, 40), None),  # outside
+        ((-60, -60, -5, -5), None),
+        ((10, 10, 10, 40), None),  # without area
+        ((10, 10, 10.5, 40), None),
+        ((math.nan, 10, 20, 40), None),
+        ((10, 10, math.inf, 40), None),
+    ],
+)
+def test_boxes_are_put_right_or_dropped(box, clipped):
+    assert clip(box, 200, 100) == clipped
+
+
+@given(st.tuples(*[st.floats(-400, 400)] * 4))
+def test_what_is_left_of_a_box_lies_in_the_picture_and_in_the_box(box):
+    clipped = clip(box, 200, 100)
+    if clipped is not None:
+        x0, y0, x1, y1 = clipped
+        assert 0 <= x0 < x1 <= 200
+        assert 0 <= y0 < y1 <= 100
+        assert min(box[0::2]) <= x0 < x1 <= max(box[0::2])
+        assert min(box[1::2]) <= y0 < y1 <= max(box[1::2])
 
 
 def test_the_command_line_offers_every_format():

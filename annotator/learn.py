@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from annotator.models.bundle import Label, Model
     from training.champion import Comparison
     from training.datasets import Picture
+    from training.style.stylise import Restyle
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0}
 LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
 LEAST_TEST = 4  # images with instruments that a test takes to say anything
+MOST_UNLABELLED = 200  # images that nobody looked through, to take styles from or to learn from without labels
+LEAST_UNLABELLED = 16  # of them for adversarial training: its half of a batch
+COPIES = "copies"  # folder of restyled copies
 QUALITY = 95  # of the JPEG files in which images wait to be learnt from
 REPORT, REPORT_KEY = "training_report.html", "training report"
 FIGURES = {
@@ -85,6 +89,11 @@ def learn(
     job.report(2, "Loading the model in use.", at_once=True)
     with outcome.timed("model"):
         begun = model_in_use.load(connection, parameters, folder)
+    from annotator.models import bundle
+    from training import feedback, transfer
+    from training.style import stylise
+
+    restyle = stylise.restyler(parameters.style_augment) if parameters.style_augment else None
     labels = _labels_of_terms(names, parameters.cytomine_id_terms)
     learnt = _learnt_labels(judgements, labels, begun.labels)
 
@@ -94,8 +103,13 @@ def learn(
             by_image.setdefault(judgement.image, []).append(judgement)
     useful = [image for image in images if image.id in by_image or image.looked_through]
     useful = sorted(useful, key=lambda image: -_worth(by_image.get(image.id, ())))[: parameters.max_training_images]
+    others: list[ProjectImage] = []
+    if restyle or parameters.adversarial:
+        unseen = [image for image in images if not (image.looked_through or image.id in by_image)]
+        others = [image for image in unseen if image_uses.may_teach(image.id)][:MOST_UNLABELLED]
     with outcome.timed("fetch"):
-        pictures = _pictures(connection, job, useful, by_image, labels, learnt, folder)
+        pictures = _pictures(connection, job, [*useful, *others], by_image, labels, learnt, folder)
+    unlabelled = {image: pictures.pop(image.id) for image in others if image.id in pictures}
     uses = _uses(connection, useful, pictures)
     training = [pictures[number] for number, use in uses.items() if use == image_uses.TRAINING]
     test = [pictures[number] for number, use in uses.items() if use == image_uses.TEST]
@@ -105,16 +119,24 @@ def learn(
             "validated. Validate detections or draw instruments, give them terms, then launch again.",
             ExitCode.NOT_FOUND,
         )
+    target = _unlabelled(connection, unlabelled, test, LEAST_UNLABELLED if parameters.adversarial else 0)
+    copies: list[Picture] = []
+    if restyle:
+        job.report(39, f"Restyling {many(len(training), 'image')}.", at_once=True)
+        with outcome.timed("restyle"):
+            copies = _restyled(restyle, training, target, test, folder / COPIES)
 
     job.report(40, f"Learning from {many(len(training), 'image')}; {len(test)} to judge by.", at_once=True)
-    from annotator.models import bundle
-    from training import feedback, transfer
-
     with outcome.timed("train"):
         if parameters.backbone is not None:
             begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
-        model = feedback.learn(begun, training)
-        lineage = (*begun.configuration.lineage, f"project {project}, job {job.id}: {many(len(training), 'image')}")
+        model = feedback.learn(begun, training, copies, target if parameters.adversarial else ())
+        source = many(len(training), "image")
+        if copies:
+            source += f", {len(copies)} restyled ({parameters.style_augment})"
+        if parameters.adversarial:
+            source += f", {len(target)} without labels"
+        lineage = (*begun.configuration.lineage, f"project {project}, job {job.id}: {source}")
         name = f"{begun.configuration.backbone}, project {project}"
         model = replace(model, configuration=replace(model.configuration, name=name, lineage=lineage))
 
@@ -134,7 +156,7 @@ def learn(
     if better:
         promotion.promote(connection, job.id, job.id)
     counted = ", ".join(f"{count} {name}" for name, count in said.items())
-    return f"{verdict} Learnt from {many(len(training), 'image')}: {counted}."
+    return f"{verdict} Learnt from {source}: {counted}."
 
 
 def promote(connection: Connection, job: jobs.RunningJob, parameters: JobParameters, folder: Path) -> str:
@@ -274,6 +296,57 @@ def _uses(connection: Connection, images: Sequence[ProjectImage], pictures: Mapp
         number: before.get(number) or image_uses.record(connection, image_of[number], use)
         for number, use in uses.items()
     }
+
+
+def _unlabelled(
+    connection: Connection, pictures: Mapping[ProjectImage, Picture], test: Sequence[Picture], least: int
+) -> list[Picture]:
+    """Of images that nobody has looked through those that may be learnt from: the test holds nothing that looks alike.
+
+    That they were learnt from is written down on the server, so that no later test takes them.
+
+    Raises:
+        AnnotatorError: (USAGE) there are fewer than ``least``, which adversarial training needs.
+    """
+    from training import splits
+
+    fingerprints = [splits.fingerprint(picture) for picture in (*pictures.values(), *test)]
+    pairs = splits.near_duplicates(fingerprints)
+    judged = set(pairs[pairs[:, 1] >= len(pictures), 0].tolist())
+    before = image_uses.recorded(connection, pictures)
+    free = [
+        image
+        for number, image in enumerate(pictures)
+        if number not in judged and before.get(image.id) != image_uses.TEST
+    ]
+    if len(free) < least:
+        raise AnnotatorError(
+            f"{many(len(free), 'image')} that nobody has looked through can be learnt from, a third of them being kept "
+            f"for tests. Adversarial training takes {least} at least: add images, or launch without adversarial.",
+            ExitCode.USAGE,
+        )
+    uses = {image: before.get(image.id) or image_uses.record(connection, image, image_uses.TRAINING) for image in free}
+    return [pictures[image] for image, use in uses.items() if use == image_uses.TRAINING]
+
+
+def _restyled(
+    restyle: Restyle, training: Sequence[Picture], others: Sequence[Picture], test: Sequence[Picture], folder: Path
+) -> list[Picture]:
+    """A copy of each picture that is learnt from, in the style of another picture of the project, none of a test."""
+    from training import splits
+    from training.style import stylise
+
+    contents = {picture: splits.fingerprint(picture) for picture in training}
+    styles = contents | {picture: splits.fingerprint(picture) for picture in others}
+    if len(styles) < 2:
+        raise AnnotatorError(
+            "There is no second image whose style the only one to learn from could take. Add images, or launch "
+            "without style_augment.",
+            ExitCode.USAGE,
+        )
+    held = [splits.fingerprint(picture) for picture in test]
+    made = stylise.copies_of(contents, styles, held, restyle, len(contents), 0, folder)
+    return [replace(copy.content, path=folder / copy.file, part="training", sources=copy.sources) for copy in made]
 
 
 def _judge(

@@ -19,6 +19,7 @@ NAME = "Detect-Musical-Instruments"
 IMAGE = "musicalinstruments/s_detect-musical-instruments"
 BACKBONES = ("efficientnet-lite0", "resnet50", "vgg16", "vgg19")  # a test keeps them those of annotator.models
 LONGEST_SIDE = 1792  # annotator.detection.SCAN_SIDE, kept so by a test
+STYLES = ("reinhard", "fourier", "arbitrary")  # and these those of training.style.stylise
 MODES = ("annotate", "train", "train_and_annotate", "promote")
 DESCRIPTION = "Finds musical instruments in artworks and labels them with the project's terms."
 
@@ -114,6 +115,18 @@ class JobParameters:
     )
     max_training_images: int = _parameter(
         "Number", "Most training images", "Training: images to learn from at the most, those that teach most.", 500
+    )
+    style_augment: str | None = _parameter(
+        "String",
+        "Restyled copies",
+        "Training: also learn from a copy of each image in the style of another, made by reinhard, fourier or "
+        "arbitrary. Empty: none.",
+    )
+    adversarial: bool = _parameter(
+        "Boolean",
+        "Adversarial training",
+        "Training: learn from images that nobody has looked through, too, what they have in common with the others.",
+        False,
     )
     resume: int | None = _parameter(
         "Domain",
@@ -269,7 +282,13 @@ def parse(argv: Sequence[str]) -> JobParameters:
         raise AnnotatorError(
             f"--longest_side is {parameters.longest_side}, it must be at least {LONGEST_SIDE}.", ExitCode.USAGE
         )
-    for name, allowed in (("mode", MODES), ("cytomine_reviewed", (0, 1, 2)), ("backbone", (None, *BACKBONES))):
+    choices: dict[str, tuple[object, ...]] = {
+        "mode": MODES,
+        "cytomine_reviewed": (0, 1, 2),
+        "backbone": (None, *BACKBONES),
+        "style_augment": (None, *STYLES),
+    }
+    for name, allowed in choices.items():
         if (value := getattr(parameters, name)) not in allowed:
             names = ", ".join(str(item) for item in allowed if item is not None)
             raise AnnotatorError(f"--{name} is {value!r}, it must be one of {names}.", ExitCode.USAGE)

@@ -1,5 +1,7 @@
 """Training jobs over real HTTP: a curator looks through what a job found, another job learns from it."""
 
+import re
+
 import numpy as np
 import pytest
 import shapely
@@ -7,14 +9,22 @@ from PIL import Image, ImageDraw
 
 from annotator import job as job_module
 from annotator.detection import SCAN_SIDE
+from annotator.detection.boxes import intersection_over_union
 from annotator.embedded import seed
-from annotator.errors import ExitCode
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.learn import _restyled
+from annotator.models import bundle
 from annotator.models.backbones import BACKBONES
+from annotator.models.bundle import Label
 from annotator.parameters import BACKBONES as NAMES
-from annotator.parameters import LONGEST_SIDE
-from annotator.platform import promotion
+from annotator.parameters import LONGEST_SIDE, STYLES
+from annotator.platform import image_uses, promotion
 from annotator.platform.connection import Connection
 from benchmarks.curator import Instrument, look_through
+from training import feedback, splits
+from training.datasets import Picture, Region
+from training.evaluate import detections_of
+from training.style import stylise
 
 SIDE = 260
 
@@ -91,6 +101,86 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     assert promotion.promoted_job(connection, project.id) == trained["id"]
 
 
+def test_a_project_learns_from_copies_and_from_images_that_nobody_looked_through(collection, tmp_path, monkeypatch):
+    monkeypatch.setattr(feedback, "EPOCHS", 2)
+    project, lens, images = collection
+    server = project.server
+    looked = dict(list(images.items())[:15])
+    random = np.random.default_rng(6)
+    draw(tmp_path / "unseen.png", "lens", random)
+    others = [image for image in images if image not in looked]
+    others += [project.add_image(tmp_path / "unseen.png") for _ in range(3)]  # near-duplicates of each other, no harm
+    for number in range(36):
+        draw(tmp_path / f"unseen{number}.png", ("lens", "nothing", "bars", "nothing")[number % 4], random)
+        others.append(project.add_image(tmp_path / f"unseen{number}.png"))
+    teaching = [image for image in others if image_uses.may_teach(image)][:18]
+    kept = [image for image in others if not image_uses.may_teach(image)]
+    first = annotate(project, cytomine_id_images=_ids(looked))
+    look_through(server.access, project.id, first["userJob"], looked)
+    chosen = _ids([*looked, *teaching, *kept])
+    options = {"style_augment": "fourier", "adversarial": True, "cytomine_id_images": chosen}
+    trained = annotate(project, mode="train", cytomine_id_terms=f"{lens},{_term(project, 'gitaren')}", **options)
+    said = r"(\d+) images, \1 restyled \(fourier\), 18 without labels"
+    assert re.search(f"Learnt from {said}: ", trained["statusComment"]), trained["statusComment"]
+
+    rows = server.store.find("property", ownerKind="imageinstance", key="instrument_use")
+    uses = {row["domainIdent"]: row["value"] for row in rows}
+    assert sorted(image for image in uses if image not in looked) == sorted(teaching)
+    assert {uses[image] for image in teaching} == {"training"}
+    (row,) = server.store.find("attachedfile", ownerKind="job", domainIdent=trained["id"])
+    (tmp_path / "model.zip").write_bytes(server.store.file(row["stored"]).read_bytes())
+    model = bundle.load(tmp_path / "model.zip")
+    assert re.search(said, model.configuration.lineage[-1])
+
+    # It finds what it learnt, in pictures that are nobody's.
+    names = [label.name for label in model.labels]
+    right = 0
+    for kind in ("lens", "nothing") * 3:
+        box = draw(tmp_path / "new.png", kind, random)
+        found = detections_of(model, tmp_path / "new.png")
+        found = found[found.scores >= model.threshold]
+        fits = intersection_over_union(found.boxes, np.array(box, float)) > 0.3
+        right += (fits & (found.labels == names.index("Lens of Doom"))).any() == (kind == "lens")
+    assert right >= 5
+
+
+def test_too_few_images_to_learn_from_without_labels_are_told(collection):
+    project, lens, images = collection
+    first = annotate(project)
+    look_through(project.server.access, project.id, first["userJob"], images)
+    launched = project.launch(mode="train", adversarial=True, cytomine_id_terms=lens)
+    assert job_module.run(launched.arguments) is ExitCode.USAGE
+    comment = project.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith("0 images that nobody has looked through can be learnt from")
+    assert comment.endswith("Adversarial training takes 16 at least: add images, or launch without adversarial.")
+
+
+def test_copies_are_made_of_nothing_that_is_judged_by(tmp_path):
+    random = np.random.default_rng(8)
+    pictures = []
+    for number in range(9):
+        draw(tmp_path / f"{number}.png", "lens", random)
+        region = Region(Label("Lens"), (20.0, 20.0, 150.0, 150.0), weight=2.0)
+        pictures.append(Picture(tmp_path / f"{number}.png", f"group {number}", (region,), complete=number % 2 == 0))
+    training, others, test = pictures[:4], pictures[4:6], pictures[6:]
+    copies = _restyled(stylise.restyler("reinhard"), training, others, test, tmp_path / "copies")
+    prints = {picture.path: splits.fingerprint(picture).sha256 for picture in pictures}
+    assert len(copies) == len(training)
+    assert {copy.group for copy in copies} == {picture.group for picture in training}
+    for copy in copies:
+        (content,) = [picture for picture in training if picture.group == copy.group]
+        assert (copy.regions, copy.complete, copy.part) == (content.regions, content.complete, "training")
+        assert copy.sources[0] == prints[content.path] != copy.sources[1]
+        assert set(copy.sources) <= {prints[picture.path] for picture in (*training, *others)}
+        assert copy.path.read_bytes() != content.path.read_bytes()
+    with pytest.raises(AnnotatorError, match="no second image whose style"):
+        _restyled(stylise.restyler("reinhard"), training[:1], [], test, tmp_path / "none")
+
+
+def _ids(images):
+    return ",".join(map(str, images))
+
+
 def _term(project, name):
     (row,) = project.server.store.find("term", ontology=project.ontology, name=name)
     return row["id"]
@@ -99,3 +189,7 @@ def _term(project, name):
 def test_backbones_of_the_parameters_are_those_that_there_are():
     assert set(NAMES) == set(BACKBONES)
     assert LONGEST_SIDE == SCAN_SIDE
+
+
+def test_styles_of_the_parameters_are_those_that_there_are():
+    assert set(STYLES) == set(stylise.KINDS)

@@ -171,18 +171,75 @@ def train_head(
     Returns:
         The features that were held back, of source and target, after the map.
     """
-    channels = seen[0][0].shape[-1]
+    (features, targets), held = seen
+    turn, shift, kernel, bias = learn_map(
+        model.network.get_layer("head").get_weights(),
+        np.array(model.configuration.class_labels),
+        (features, targets, class_weights(targets, len(model.labels)).astype(np.float32)),
+        held,
+        (other[0][0], other[1][0]),
+        out,
+        variant=settings.variant,
+        epochs=settings.epochs,
+        seed=settings.seed,
+    )
+    model.network.get_layer("head").set_weights(head_after(turn, shift, kernel, bias))
+    after = [values + values @ turn + shift for values in (held[0], other[1][0])]
+    return after[0], after[1]
+
+
+def learn_map(
+    start: Sequence[np.ndarray],
+    class_labels: np.ndarray,
+    source: tuple[np.ndarray, np.ndarray, np.ndarray],
+    held: tuple[np.ndarray, np.ndarray],
+    target: tuple[np.ndarray, np.ndarray],
+    out: Path,
+    *,
+    variant: str,
+    epochs: int,
+    seed: int,
+) -> list[np.ndarray]:
+    """Learn a linear map of features, f + f turn + shift, after which source and target look alike, and a head on it.
+
+    Args:
+        start: kernel (channels, classes) and bias (classes,) of the label head that learning starts from.
+        class_labels: (classes,) the label of each class, -1 for "no instrument".
+        source: features (n, channels), labels (n,) and weights (n,).
+        held: features and labels of the source that are not learnt from.
+        target: features (m, channels) that are learnt from, and features that are not.
+        out: folder in which progress is kept.
+        variant: of `adversarial.VARIANTS`.
+        epochs: how many.
+        seed: of everything random.
+
+    Returns:
+        turn (channels, channels), shift (channels,), kernel and bias: what `head_after` makes one head of.
+
+    Raises:
+        AnnotatorError: (USAGE) see `adversarial.check_enough`.
+    """
+    channels = source[0].shape[-1]
     values, features = keras.Input((channels,)), keras.Input((channels,))
     change = keras.layers.Dense(channels, kernel_initializer="zeros", name="change")(values)
     extractor = keras.Model(values, keras.layers.Add()([values, change]))  # begins as the features are
-    head = keras.Model(features, keras.layers.Dense(len(model.configuration.class_labels))(features))
-    head.set_weights(model.network.get_layer("head").get_weights())
-    _train(extractor, head, model, seen, (other[0][0], other[1][0]), settings, out)
-    after = tuple(extractor.predict(held, verbose=0) for held in (seen[1][0], other[1][0]))
-    model.network.get_layer("head").set_weights(
-        head_after(*extractor.get_layer("change").get_weights(), *head.get_weights())
+    head = keras.Model(features, keras.layers.Dense(len(class_labels))(features))
+    head.set_weights(start)
+    network = adversarial.adversarial_network(extractor, head, variant, WIDTHS, seed)
+    adversarial.train(
+        network,
+        transfer.label_loss(class_labels.tolist()),
+        source,
+        target[0],
+        held,
+        target[1],
+        out,
+        rate=RATES["head"],
+        epochs=epochs,
+        half=HALF,
+        seed=seed,
     )
-    return after[0], after[1]
+    return [*extractor.get_layer("change").get_weights(), *head.get_weights()]
 
 
 def head_after(turn: np.ndarray, shift: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> list[np.ndarray]:
@@ -207,15 +264,20 @@ def _train_full(
     """Train every layer but batch normalisation, and give the held-back features after it."""
     extractor, head = parts_of(model)
     views = 1 + transfer.VIEWS
-    targets = [np.array([sample.target for sample in samples]) for samples in source]
-    _train(
-        extractor,
-        head,
-        model,
-        ((Views(source[0], views, settings.seed), np.tile(targets[0], views)), (Views(source[1], 1, 0), targets[1])),
-        (Views(target[0], views, settings.seed), Views(target[1], 1, 0)),
-        settings,
+    targets, held_targets = (np.array([sample.target for sample in samples]) for samples in source)
+    targets = np.tile(targets, views)
+    adversarial.train(
+        adversarial.adversarial_network(extractor, head, settings.variant, WIDTHS, settings.seed),
+        transfer.label_loss(model.configuration.class_labels),
+        (Views(source[0], views, settings.seed), targets, class_weights(targets, len(model.labels)).astype(np.float32)),
+        Views(target[0], views, settings.seed),
+        (Views(source[1], 1, 0), held_targets),
+        Views(target[1], 1, 0),
         out,
+        rate=RATES["full"],
+        epochs=settings.epochs,
+        half=HALF,
+        seed=settings.seed,
     )
     after = [transfer.features_of(extractor, held, 1, settings.seed)[0] for held in (source[1], target[1])]
     return after[0], after[1]
@@ -253,28 +315,3 @@ class Views:
             new = position >= len(self.samples)
             row[...] = varied(crop, np.random.default_rng((self.seed, position))) if new else crop
         return crops
-
-
-def _train(
-    extractor: keras.Model,
-    head: keras.Model,
-    model: Model,
-    source: tuple[tuple[Any, np.ndarray], tuple[Any, np.ndarray]],
-    target: tuple[Any, Any],
-    settings: AdversarialSettings,
-    out: Path,
-) -> None:
-    (samples, targets), held = source
-    adversarial.train(
-        adversarial.adversarial_network(extractor, head, settings.variant, WIDTHS, settings.seed),
-        transfer.label_loss(model.configuration.class_labels),
-        (samples, targets, class_weights(targets, len(model.labels)).astype(np.float32)),
-        target[0],
-        held,
-        target[1],
-        out,
-        rate=RATES[settings.mode],
-        epochs=settings.epochs,
-        half=HALF,
-        seed=settings.seed,
-    )

@@ -272,10 +272,10 @@ def compile_network(network: keras.Model, label_loss: Any, rate: float, steps: i
 def train(
     network: keras.Model,
     label_loss: Any,
-    source: tuple[np.ndarray, np.ndarray, np.ndarray],
-    target: np.ndarray,
-    held_source: tuple[np.ndarray, np.ndarray],
-    held_target: np.ndarray,
+    source: tuple[Any, np.ndarray, np.ndarray],
+    target: Any,
+    held_source: tuple[Any, np.ndarray],
+    held_target: Any,
     folder: Path,
     *,
     rate: float,
@@ -292,7 +292,8 @@ def train(
     Args:
         network: of `adversarial_network`.
         label_loss: for Keras, of labels and logits.
-        source: samples (n, ...), labels (n,) and weights (n,).
+        source: samples (n, ...), labels (n,) and weights (n,); samples here may be any that numpy arrays of positions
+            choose from, read when they are needed.
         target: samples (m, ...).
         held_source: samples and labels that are not learnt from.
         held_target: samples that are not learnt from.

@@ -6,12 +6,19 @@ they looked through gives windows away from all its instruments, of which those 
 instruments (hard negatives, Felzenszwalb et al. 2010, section 4.4); a rejected detection gives the windows where it
 was. The head stays near what it was where the pictures say nothing, so instruments without new examples keep what was
 learnt about them.
+
+Restyled copies of the pictures may be learnt from besides; nothing is chosen or judged by them. With unlabelled
+pictures a linear map of the features is learnt first, after which their windows look like those of the labelled ones
+(`training.adversarial`); the head is learnt on what the map gives, and both become one head. Such a map also moves what
+the head says of instruments without new examples.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -23,7 +30,7 @@ from annotator.detection.suppression import suppress
 from annotator.models.backbones import STRIDE
 from annotator.models.bundle import Label, Model
 from annotator.prefetch import prefetched
-from training import calibration, evaluate, metrics, transfer
+from training import adapt, calibration, evaluate, metrics, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
 from training.head import fit_head, negative_log_likelihood
@@ -41,6 +48,8 @@ REJECTED = 2.0  # weight of a rejected detection against a window that nobody sa
 LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
 PRECISION = 0.5  # that the threshold is chosen for
 RIGHT = 0.3  # intersection over union from which a detection is right, where the threshold is chosen
+VARIANT, EPOCHS, SEED = "cdan", 10, 0  # of the adversarial training
+HELD = 5  # one artwork in so many of either domain does not teach the map but chooses its epoch
 
 
 @dataclass(frozen=True)
@@ -204,17 +213,22 @@ def balanced(examples: Examples) -> np.ndarray:
     return examples.weights * per_weight[examples.targets + 1]
 
 
-def folds_of(pictures: Sequence[Picture]) -> np.ndarray:
-    """(n,) which of at most `FOLDS` folds each picture is in: those of one group together, each label spread evenly."""
+def folds_of(pictures: Sequence[Picture], folds: int = FOLDS) -> np.ndarray:
+    """(n,) which of at most ``folds`` each picture is in: those of one group together, each label spread evenly."""
     first: dict[str, tuple[str, str]] = {}
     for picture in pictures:
         names = [region.label.name for region in picture.regions if not region.difficult]
         first.setdefault(picture.group, (min(names, default=""), picture.group))
-    fold_of = {group: number % FOLDS for number, (_, group) in enumerate(sorted(first.values()))}
+    fold_of = {group: number % folds for number, (_, group) in enumerate(sorted(first.values()))}
     return np.array([fold_of[picture.group] for picture in pictures])
 
 
-def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
+def learn(
+    begun: Model,
+    pictures: Sequence[Picture],
+    copies: Sequence[Picture] = (),
+    unlabelled: Sequence[Picture] = (),
+) -> Model:
     """A model that knows what people said about pictures, besides what it knew.
 
     The backbone looks at each picture twice: first for windows to learn from, chosen by what ``begun`` takes for
@@ -224,43 +238,111 @@ def learn(begun: Model, pictures: Sequence[Picture]) -> Model:
     Args:
         begun: where to start.
         pictures: what is learnt from, at least one region among them; one that lies in no picture is learnt as a whole.
+        copies: of pictures, in the same groups, that are learnt from besides; penalty and threshold do not see them.
+        unlabelled: pictures whose features are to look like those of the others; empty for none of that.
 
     Returns:
         The model, with labels for all regions and one threshold for all of them. A box head stays as it is.
+
+    Raises:
+        AnnotatorError: (USAGE) there are unlabelled pictures, but too few, or there is only one thing to tell apart.
     """
     model = transfer.extended(begun, labels_of(pictures))
     class_labels = np.array(model.configuration.class_labels)
     position_of = {label: number for number, label in enumerate(model.labels)}
     layer = model.network.get_layer("head")
     kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
-    folds = folds_of(pictures)
+    every = [*pictures, *copies]
+    folds = folds_of(every)
 
     print("Looking for what to learn from:", flush=True)
     first = []
-    for number, seen in enumerate(look(model, pictures)):
+    for number, seen in enumerate(look(model, every)):
         scored = windows.score_windows(seen.said(kernel, bias), class_labels)
-        first.append(examples_of(seen, pictures[number], number, position_of, scored))
+        first.append(examples_of(seen, every[number], number, position_of, scored))
     examples = Examples.joined(first)
-    strength = _best_strength(examples, folds, class_labels, kernel, bias)
-    heads = [
-        fit(examples[folds[examples.pictures] != fold], class_labels, kernel, bias, strength) for fold in range(FOLDS)
-    ]
+    target = _target(model, unlabelled, class_labels, kernel, bias) if unlabelled else None
+    strength = _best_strength(examples, folds, len(pictures), class_labels, kernel, bias)
+
+    def head_of(own: Examples) -> tuple[np.ndarray, np.ndarray]:
+        fitted = fit(own, class_labels, kernel, bias, strength)
+        if target is None:
+            return fitted
+        turn, shift = _turned(own, every, target, class_labels, fitted)
+        turned = replace(own, features=own.features + own.features @ turn + shift)
+        fitted = fit(turned, class_labels, kernel, bias, strength)
+        joined = adapt.head_after(turn, shift, *fitted)
+        return joined[0], joined[1]
+
+    heads = [head_of(examples[folds[examples.pictures] != fold]) for fold in range(FOLDS)]
 
     print("Looking for what is still mistaken:", flush=True)
     more, scores, right = [examples], [np.zeros(0)], [np.zeros(0, bool)]
-    for number, seen in enumerate(look(model, pictures)):
+    for number, seen in enumerate(look(model, every)):
         levels = seen.said(*heads[folds[number]])
         scored = windows.score_windows(levels, class_labels)
-        more.append(examples_of(seen, pictures[number], number, position_of, scored))
-        activations = [extent.activation(level, class_labels) for level in levels]
-        located = detector.locate(activations, scored, seen.width, seen.height, evaluate.LOWEST)
-        one_scores, one_right = _judged(located, pictures[number])
-        scores.append(one_scores)
-        right.append(one_right)
-    layer.set_weights(fit(Examples.joined(more), class_labels, kernel, bias, strength))
+        more.append(examples_of(seen, every[number], number, position_of, scored))
+        if number < len(pictures):
+            activations = [extent.activation(level, class_labels) for level in levels]
+            located = detector.locate(activations, scored, seen.width, seen.height, evaluate.LOWEST)
+            one_scores, one_right = _judged(located, pictures[number])
+            scores.append(one_scores)
+            right.append(one_right)
+    layer.set_weights(head_of(Examples.joined(more)))
 
     learnt = Model(replace(model.configuration, temperature=1.0), model.network, "")
     return _calibrated(learnt, begun.threshold, np.concatenate(scores), np.concatenate(right))
+
+
+def _target(
+    model: Model, unlabelled: Sequence[Picture], class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+) -> Examples:
+    """Windows of unlabelled pictures: those that a picture gives of which nobody knows anything but its pixels.
+
+    Whether they show instruments does not matter here: those are taken that the head takes for instruments, and a few
+    others, much as labelled pictures give them.
+    """
+    found = []
+    for number, seen in enumerate(look(model, unlabelled)):
+        bare = replace(unlabelled[number], regions=(), rejected=(), complete=True)
+        scored = windows.score_windows(seen.said(kernel, bias), class_labels)
+        found.append(examples_of(seen, bare, number, {}, scored))
+    return Examples.joined(found)
+
+
+def _turned(
+    own: Examples,
+    pictures: Sequence[Picture],
+    target: Examples,
+    class_labels: np.ndarray,
+    head: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The map of features, turn and shift of `adapt.head_after`, that makes windows and target windows look alike.
+
+    Args:
+        own: windows that are learnt from.
+        pictures: of which some, or all, gave them; one artwork in `HELD` of these is held back.
+        target: windows of unlabelled pictures.
+        class_labels: (classes,) the label of each class.
+        head: kernel and bias that fit the windows; where the label head starts.
+    """
+    here, place = np.unique(own.pictures, return_inverse=True)
+    held = (folds_of([pictures[number] for number in here], HELD) == 0)[place]
+    other_held = target.pictures % HELD == 0
+    weights = (balanced(own) * len(own.targets)).astype(np.float32)
+    with tempfile.TemporaryDirectory(prefix="adversarial-") as folder:
+        turn, shift, *_ = adapt.learn_map(
+            head,
+            class_labels,
+            (own.features[~held], own.targets[~held], weights[~held]),
+            (own.features[held], own.targets[held]),
+            (target.features[~other_held], target.features[other_held]),
+            Path(folder),
+            variant=VARIANT,
+            epochs=EPOCHS,
+            seed=SEED,
+        )
+    return turn, shift
 
 
 def _calibrated(model: Model, threshold: float, scores: np.ndarray, right: np.ndarray) -> Model:
@@ -284,16 +366,17 @@ def _calibrated(model: Model, threshold: float, scores: np.ndarray, right: np.nd
 
 
 def _best_strength(
-    examples: Examples, folds: np.ndarray, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+    examples: Examples, folds: np.ndarray, judging: int, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
 ) -> float:
-    """Of `STRENGTHS` the one with the least loss on pictures left out."""
+    """Of `STRENGTHS` the one with the least loss on pictures left out, of which the first ``judging`` count."""
     losses = dict.fromkeys(STRENGTHS, 0.0)
     weights = balanced(examples)
     for strength in STRENGTHS:
         for fold in range(FOLDS):
-            held = folds[examples.pictures] == fold
-            if held.any() and not held.all():
-                own_kernel, own_bias = fit(examples[~held], class_labels, kernel, bias, strength)
+            left_out = folds[examples.pictures] == fold
+            held = left_out & (examples.pictures < judging)
+            if held.any() and not left_out.all():
+                own_kernel, own_bias = fit(examples[~left_out], class_labels, kernel, bias, strength)
                 logits = examples.features[held] @ own_kernel + own_bias
                 losses[strength] += weights[held] @ negative_log_likelihood(
                     logits, examples.targets[held], class_labels

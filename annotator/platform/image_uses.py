@@ -77,6 +77,14 @@ def decide(
     return decided
 
 
+def may_teach(image: int) -> bool:
+    """Whether an image that nobody has looked through may be learnt from: not the third that `decide` draws first.
+
+    That third is left for the tests to come.
+    """
+    return int(_lot(image)[:8], 16) >= TEST_SHARE * 16**8
+
+
 def _lot(image: int) -> str:
     """A number that looks drawn by lot and is the same on every machine."""
     return hashlib.sha256(str(image).encode()).hexdigest()

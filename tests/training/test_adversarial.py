@@ -240,11 +240,12 @@ class Fading:
         return self.values[chosen]
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(samples, tmp_path):
-    whole = trained("dann", samples, tmp_path / "whole")[2].get_weights()
+@pytest.mark.parametrize("variant", adversarial.VARIANTS)
+def test_a_stopped_training_goes_on_to_the_same_weights(samples, tmp_path, variant):
+    whole = trained(variant, samples, tmp_path / "whole")[2].get_weights()
     with pytest.raises(Exception, match="taken away"):
-        trained("dann", (Fading(samples[0], 14), *samples[1:]), tmp_path / "stopped")
-    again = trained("dann", samples, tmp_path / "stopped")[2].get_weights()
+        trained(variant, (Fading(samples[0], 14), *samples[1:]), tmp_path / "stopped")
+    again = trained(variant, samples, tmp_path / "stopped")[2].get_weights()
     assert [value.tobytes() for value in again] == [value.tobytes() for value in whole]
 
 

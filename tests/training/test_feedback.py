@@ -10,8 +10,9 @@ from annotator.detection import windows
 from annotator.detection.boxes import intersection_over_union
 from annotator.models.backbones import STRIDE
 from annotator.models.bundle import Label
-from training import feedback
+from training import adapt, feedback
 from training.datasets import Picture, Region
+from training.head import negative_log_likelihood
 
 LUTE, HARP = Label("Lute", 3394), Label("Harp", 3285)
 CLASS_LABELS = np.array([-1, 0, 1])
@@ -102,6 +103,61 @@ def test_folds_keep_groups_together_and_spread_labels():
     assert (folds[0::2] == folds[1::2]).all()
     for part in (folds[:12], folds[12:]):
         np.testing.assert_array_equal(np.bincount(part), [4, 4, 4])
+
+
+def test_the_penalty_is_chosen_on_pictures_that_are_no_copies(random, capsys):
+    """Against the definition: of each fold's pictures left out only the originals count."""
+    pictures, originals = np.repeat(np.arange(12), 6), 6
+    folds = np.tile(np.arange(3), 4)
+    own = feedback.Examples(
+        random.normal(size=(72, 4)).astype(np.float32),
+        random.integers(-1, 2, 72),
+        random.uniform(1, 2, 72),
+        pictures,
+    )
+    chosen = feedback._best_strength(own, folds, originals, CLASS_LABELS, *HEAD)
+    weights = feedback.balanced(own)
+    losses = []
+    for strength in feedback.STRENGTHS:
+        loss = 0.0
+        for fold in range(3):
+            kernel, bias = feedback.fit(own[folds[pictures] != fold], CLASS_LABELS, *HEAD, strength)
+            for i in np.flatnonzero((folds[pictures] == fold) & (pictures < originals)):
+                likelihood = negative_log_likelihood(own.features[[i]] @ kernel + bias, own.targets[[i]], CLASS_LABELS)
+                loss += weights[i] * likelihood[0]
+        losses.append(loss)
+    assert chosen == feedback.STRENGTHS[int(np.argmin(losses))]
+    printed = [float(line.rsplit(" ", 1)[1]) for line in capsys.readouterr().out.splitlines()]
+    np.testing.assert_allclose(printed, losses, atol=1e-4)
+
+
+def test_features_are_turned_by_the_target_and_labels_survive(random, monkeypatch):
+    """The labels lie along one direction, what the target differs by along another."""
+    monkeypatch.setattr(adapt, "WIDTHS", (16,))
+    monkeypatch.setattr(feedback, "EPOCHS", 5)
+    pictures = [Picture(None, str(number), (Region(LUTE, (0, 0, 9, 9)),)) for number in range(20)]
+    targets = np.tile([0, 1], 200)
+    features, other = random.normal(size=(2, 400, 8)).astype(np.float32)
+    for values in (features, other):
+        values[:, 0] += np.where(targets == 0, 3, -3)
+    other[:, 1] += 2
+
+    def examples(values):
+        return feedback.Examples(values, targets, np.ones(400), np.repeat(np.arange(20), 20))
+
+    start = np.zeros((8, 3), np.float32), np.zeros(3, np.float32)
+    head = feedback.fit(examples(features), CLASS_LABELS, *start, 1e-2)
+    turn, shift = feedback._turned(examples(features), pictures, examples(other), CLASS_LABELS, head)
+    again = feedback._turned(examples(features), pictures, examples(other), CLASS_LABELS, head)
+    elsewhere = feedback._turned(examples(features), pictures, examples(-other), CLASS_LABELS, head)
+    assert np.abs(turn).max() > 0.05
+    np.testing.assert_array_equal(turn, again[0])
+    np.testing.assert_array_equal(shift, again[1])
+    assert np.abs(turn - elsewhere[0]).max() > 0.05
+
+    turned = examples(features + features @ turn + shift)
+    kernel, bias = adapt.head_after(turn, shift, *feedback.fit(turned, CLASS_LABELS, *start, 1e-2))
+    assert ((other @ kernel + bias)[:, 1:].argmax(axis=1) == targets).mean() > 0.95
 
 
 def test_scores_become_how_likely_a_detection_is_right(builtin_model, random):

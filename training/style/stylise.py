@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,11 +120,10 @@ def run(settings: Settings, out: Path) -> list[Copy]:
     fingerprints = splits.readable(datasets.read(Path(settings.images), settings.format))
     parts = splits.split(list(fingerprints), list(fingerprints.values()), settings.seed)
     runs.claim(out, settings)
-    (out / IMAGES).mkdir(exist_ok=True)
-    made, alike = _copies(settings, restyle, parts.training, fingerprints, styles, out)
+    contents = {picture: fingerprints[picture] for picture in parts.training}
     held = [fingerprints[picture] for picture in (*parts.development, *parts.test)]
-    leaking = _near(alike, held)
-    copies = [copy for copy, leaks in zip(made, leaking, strict=True) if not leaks]
+    count = round(settings.proportion * len(contents))
+    copies = copies_of(contents, styles, held, restyle, count, settings.seed, out)
     if not copies:
         raise AnnotatorError(
             f"A proportion of {settings.proportion} of {len(parts.training)} pictures leaves no copy. Ask for more.",
@@ -138,29 +137,40 @@ def run(settings: Settings, out: Path) -> list[Copy]:
         f"{out}; look at {out / 'sheet.jpg'}.",
         flush=True,
     )
-    if leaking.any():
-        print(f"{int(leaking.sum())} copies look like a picture that is kept to judge by: left out.", file=sys.stderr)
     return copies
 
 
-def _copies(
-    settings: Settings,
+def copies_of(
+    contents: Mapping[Picture, Fingerprint],
+    styles: Mapping[Picture, Fingerprint],
+    held: Sequence[Fingerprint],
     restyle: Restyle,
-    contents: Sequence[Picture],
-    fingerprints: dict[Picture, Fingerprint],
-    styles: dict[Picture, Fingerprint],
+    count: int,
+    seed: int,
     out: Path,
-) -> tuple[list[Copy], list[int]]:
-    """The copies and their perceptual hashes; a file that is there already is not made again."""
-    random = np.random.default_rng(settings.seed)
-    count = round(settings.proportion * len(contents))
-    rounds = np.tile(np.arange(len(contents)), (-(-count // len(contents)), 1))
+) -> list[Copy]:
+    """Restyled copies of pictures, in files under ``out``; a file that is there already is not made again.
+
+    Args:
+        contents: what is copied, each as often as another.
+        styles: whose styles are taken, each by lot; no picture is restyled by itself.
+        held: of pictures that are kept to judge by: a copy that looks like one of them is left out.
+        restyle: how.
+        count: copies.
+        seed: of who gets which style.
+        out: folder.
+    """
+    (out / IMAGES).mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(seed)
+    pictures, every = list(contents), list(styles)
+    rounds = np.tile(np.arange(len(pictures)), (-(-count // len(pictures)), 1))
     order = random.permuted(rounds, axis=1).ravel()[:count]
-    chosen = random.integers(len(styles), size=count)
-    every = list(styles)
+    chosen = random.integers(len(every), size=count)
     made, hashes = [], []
     for number, (position, style) in enumerate(zip(order.tolist(), chosen.tolist(), strict=True)):
-        picture, own = contents[position], every[style]
+        picture, own = pictures[position], every[style]
+        if own.path == picture.path:
+            own = every[(style + 1) % len(every)]
         file = f"{IMAGES}/{number:05d}.jpg"
         if not (out / file).exists():
             try:
@@ -170,11 +180,14 @@ def _copies(
                 continue
             runs.write_whole(out / file, jpeg(Image.fromarray(restyled), 92))
         hashes.append(splits.perceptual_hash(open_rgb(out / file)))
-        sources = (fingerprints[picture].sha256, *picture.sources, styles[own].sha256)
+        sources = (contents[picture].sha256, *picture.sources, styles[own].sha256)
         made.append(Copy(file, picture, own.path, sources))
         if (number + 1) % 100 == 0:
             print(f"{number + 1} of {count} pictures restyled", flush=True)
-    return made, hashes
+    leaking = _near(hashes, held)
+    if leaking.any():
+        print(f"{int(leaking.sum())} copies look like a picture that is kept to judge by: left out.", file=sys.stderr)
+    return [copy for copy, leaks in zip(made, leaking, strict=True) if not leaks]
 
 
 def _near(hashes: Sequence[int], held: Sequence[Fingerprint]) -> np.ndarray:

@@ -10,11 +10,12 @@ import numpy as np
 from PIL import Image
 
 from annotator.detection import Detections
+from annotator.explain import neighbours
 from annotator.explain.crops import crop_explainer_of, explain_crops
 from annotator.models.bundle import Model
 from annotator.pictures import jpeg
 from annotator.platform.images import ProjectImage
-from annotator.report.coco import Finding, Picture, alternatives_text
+from annotator.report.coco import Finding, Neighbour, Picture, alternatives_text
 from annotator.report.heat import evidence_picture
 from annotator.report.page import write_page
 
@@ -32,6 +33,7 @@ class Evidence:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._explaining = crop_explainer_of(model)
+        self._describing = neighbours.describer_of(model)
         self._pictures: dict[int, Picture] = {}
         self._lock = threading.Lock()
 
@@ -49,6 +51,7 @@ class Evidence:
         names = [label.name for label in self._model.labels]
         with self._lock:
             found = explain_crops(self._model, self._explaining, pixels, detections.boxes, detections.labels)
+            alike = self._nearest(found.crops)
         shown = [
             evidence_picture(crop, mask, class_mask, names[label])
             for crop, mask, class_mask, label in zip(*found, detections.labels, strict=True)
@@ -63,9 +66,10 @@ class Evidence:
                 outline,
                 alternatives_text(names, also),
                 evidence,
+                nearest,
             )
-            for label, score, outline, also, evidence in zip(
-                full.labels, full.scores, full.outlines, full.alternatives, shown, strict=True
+            for label, score, outline, also, evidence, nearest in zip(
+                full.labels, full.scores, full.outlines, full.alternatives, shown, alike, strict=True
             )
         ]
         picture = Picture(image.name, image.width, image.height, findings, _thumbnail(pixels))
@@ -74,6 +78,20 @@ class Evidence:
             if len(self._pictures) > REPORTED:
                 del self._pictures[min(self._pictures, key=lambda number: _best(self._pictures[number]))]
         return shown
+
+    def _nearest(self, crops: np.ndarray) -> list[list[Neighbour]]:
+        """For each crop the examples of the model that it is most like; none where the model has none."""
+        examples = self._model.examples
+        if examples is None:
+            return [[] for _ in crops]
+        places, cosines = neighbours.nearest(neighbours.described(self._describing, crops), examples)
+        return [
+            [
+                Neighbour(examples.names[place], examples.sources[place], cosine, examples.crops[place])
+                for place, cosine in zip(own_places, own_cosines, strict=True)
+            ]
+            for own_places, own_cosines in zip(places.tolist(), cosines.tolist(), strict=True)
+        ]
 
     def report(self, images: Sequence[ProjectImage], failures: Mapping[int, str], info: Mapping[str, Any]) -> str:
         """The page, see `annotator.report.page.write_page`; of an image that failed it says why."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,8 +25,9 @@ from annotator.vocabulary import matching
 
 if TYPE_CHECKING:
     from annotator.models.bundle import Label, Model
+    from annotator.models.examples import Examples
     from training.champion import Comparison
-    from training.datasets import Picture
+    from training.datasets import Picture, Region
     from training.style.stylise import Restyle
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ LEAST_REGIONS = 3  # of a label that the model does not know, from which it is l
 LEAST_TEST = 4  # images with instruments that a test takes to say anything
 MOST_UNLABELLED = 200  # images that nobody looked through, to take styles from or to learn from without labels
 LEAST_UNLABELLED = 16  # of them for adversarial training: its half of a batch
+EXAMPLES, MOST_EXAMPLES = 20, 600  # of a label, and of all, that are kept with the model
 COPIES = "copies"  # folder of restyled copies
 QUALITY = 95  # of the JPEG files in which images wait to be learnt from
 REPORT, REPORT_KEY = "training_report.html", "training report"
@@ -139,6 +141,7 @@ def learn(
         lineage = (*begun.configuration.lineage, f"project {project}, job {job.id}: {source}")
         name = f"{begun.configuration.backbone}, project {project}"
         model = replace(model, configuration=replace(model.configuration, name=name, lineage=lineage))
+        model = replace(model, examples=_examples(model, training, {str(image.id): image.name for image in useful}))
 
     job.report(75, "Judging the new model against the one in use.", at_once=True)
     said = Counter(judgement.verdict.value for own in by_image.values() for judgement in own)
@@ -347,6 +350,28 @@ def _restyled(
     held = [splits.fingerprint(picture) for picture in test]
     made = stylise.copies_of(contents, styles, held, restyle, len(contents), 0, folder)
     return [replace(copy.content, path=folder / copy.file, part="training", sources=copy.sources) for copy in made]
+
+
+def _examples(model: Model, training: Sequence[Picture], name_of_group: Mapping[str, str]) -> Examples:
+    """Regions that were learnt from, those first that people took most care with, to be kept with the model."""
+    from annotator.explain import neighbours
+    from annotator.pictures import open_rgb
+
+    every = [(picture, region) for picture in training for region in picture.regions if not region.difficult]
+    counts: Counter[Label] = Counter()
+    chosen: dict[Picture, list[Region]] = {}
+    for picture, region in sorted(every, key=lambda pair: -pair[1].weight):
+        if counts[region.label] < EXAMPLES and counts.total() < MOST_EXAMPLES:
+            counts[region.label] += 1
+            chosen.setdefault(picture, []).append(region)
+
+    def regions() -> Iterator[tuple[np.ndarray, np.ndarray, str, str]]:
+        for picture, own in chosen.items():
+            image = open_rgb(picture.path)
+            for region in own:
+                yield image, np.array(region.box), region.label.name, name_of_group[picture.group]
+
+    return neighbours.examples_of(model, regions())
 
 
 def _judge(

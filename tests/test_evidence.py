@@ -51,6 +51,7 @@ def test_each_annotation_has_its_evidence_and_the_job_a_report(painted):
     page = store.file(data["report"]["stored"]).read_text()
     assert page.count('class="evidence"') == len(files)
     assert "What speaks for Harp" in page
+    assert 'class="nearest"' not in page  # the built-in model learnt nothing here
     assert not re.search(r"https?://", page)
 
 

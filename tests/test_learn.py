@@ -84,13 +84,23 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
 
     connection = Connection(server.access.host, server.access.public_key, server.access.private_key)
     assert promotion.promoted_job(connection, project.id) == trained["id"]
-    second = annotate(project)
+    second = annotate(project, evidence=True)
     found = [item for item in project.annotations() if item["user"] == second["userJob"]]
     terms = {row["annotation"]: row["term"] for row in server.store.find("annotationterm")}
     lenses = [item for item in found if terms.get(item["id"]) == lens]
     right = {image for image, (_, truth) in images.items() if truth and truth[0].term == lens}
     assert len({item["image"] for item in lenses} & right) >= 7
     assert len({item["image"] for item in lenses} - right) <= 1
+
+    # Beside each detection on the report what it is most like of all that was learnt here.
+    (row,) = server.store.find("jobdata", job=second["id"], key="report")
+    page = server.store.file(row["stored"]).read_text()
+    assert page.count('class="nearest"') == page.count('class="evidence"') > 0
+    assert "An example of Lens of Doom" in page
+    named = {image["instanceFilename"] for image in server.store.find("imageinstance", project=project.id)}
+    shown = re.findall(r"<small>(.+?) (-?[0-9.]+), (.+?)</small>", page)
+    assert {source for _, _, source in shown} <= named
+    assert all(-1 <= float(likeness) <= 1 for _, likeness, _ in shown)
 
     # Back to the built-in model, by a person's word.
     back = annotate(project, mode="promote")

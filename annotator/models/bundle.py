@@ -1,6 +1,7 @@
 """A model and its bundle: one folder, or the same zipped, from which nothing is ever executed.
 
-A bundle holds two files: ``model.json`` (what the numbers mean) and ``weights.safetensors`` (the numbers).
+A bundle holds two files, ``model.json`` (what the numbers mean) and ``weights.safetensors`` (the numbers), and may hold
+a third, ``examples.safetensors`` (a few labelled regions that the model learnt from, to show people).
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ import safetensors
 import safetensors.numpy
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.models import examples
 from annotator.models.backbones import BACKBONES, build_network
+from annotator.models.examples import Examples
 
 FORMAT = 1  # raised when an older program could misread a bundle
-CONFIGURATION, WEIGHTS = "model.json", "weights.safetensors"
-MAXIMUM_BYTES = {CONFIGURATION: 4 << 20, WEIGHTS: 1 << 30}
+CONFIGURATION, WEIGHTS, EXAMPLES = "model.json", "weights.safetensors", "examples.safetensors"
+MAXIMUM_BYTES = {CONFIGURATION: 4 << 20, WEIGHTS: 1 << 30, EXAMPLES: 64 << 20}
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,13 @@ class Model:
         network: RGB pixels (n, h, w, 3) uint8, h and w multiples of 32, to logits (n, h/32, w/32, classes); with a box
             head to a list of these and its output, see `annotator.models.box_head`.
         version: short digest of configuration and weights, written beside every annotation.
+        examples: labelled regions that it learnt from; None where none were kept.
     """
 
     configuration: Configuration
     network: keras.Model
     version: str
+    examples: Examples | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -148,12 +153,15 @@ def save(model: Model, path: Path) -> None:
         CONFIGURATION: json.dumps({"format": FORMAT} | asdict(model.configuration), indent=1).encode(),
         WEIGHTS: safetensors.numpy.save({weight.path: np.asarray(weight) for weight in model.network.weights}),
     }
+    if model.examples is not None:
+        contents[EXAMPLES] = examples.to_bytes(model.examples)
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in contents.items():
                 archive.writestr(name, content)
         return
     path.mkdir(parents=True, exist_ok=True)
+    (path / EXAMPLES).unlink(missing_ok=True)  # of a model that was here before
     for name, content in contents.items():
         (path / name).write_bytes(content)
 
@@ -170,28 +178,35 @@ def load(path: Path) -> Model:
         boxes = configuration.box_score is not None
         network = build_network(configuration.backbone, len(configuration.class_labels), boxes=boxes)
         _assign(network, safetensors.numpy.load(contents[WEIGHTS]))
+        kept = examples.from_bytes(contents[EXAMPLES]) if EXAMPLES in contents else None
+        if kept is not None and kept.features.shape[1] != network.get_layer("head").kernel.shape[0]:
+            raise ValueError(f"its examples have {kept.features.shape[1]} features, its head takes others")
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
         raise AnnotatorError(
             f"The model {path.name!r} cannot be used: {error}. Train it again or name another training job.",
             ExitCode.BAD_MODEL,
         ) from error
-    return Model(configuration, network, version_of(configuration, hashlib.sha256(contents[WEIGHTS]).hexdigest()))
+    version = version_of(configuration, hashlib.sha256(contents[WEIGHTS]).hexdigest())
+    return Model(configuration, network, version, kept)
 
 
 def _read_folder(path: Path) -> dict[str, bytes]:
-    for name, limit in MAXIMUM_BYTES.items():
-        if (path / name).stat().st_size > limit:
-            raise ValueError(f"{name} is larger than {limit} bytes")
-    return {name: (path / name).read_bytes() for name in MAXIMUM_BYTES}
+    names = [name for name in MAXIMUM_BYTES if name != EXAMPLES or (path / name).exists()]
+    for name in names:
+        if (path / name).stat().st_size > MAXIMUM_BYTES[name]:
+            raise ValueError(f"{name} is larger than {MAXIMUM_BYTES[name]} bytes")
+    return {name: (path / name).read_bytes() for name in names}
 
 
 def _read_zip(path: Path) -> dict[str, bytes]:
     # Nothing is extracted to disk, so a name with ".." in it has nowhere to go; such a bundle is refused all the same.
     with zipfile.ZipFile(path) as archive:
-        if sorted(archive.namelist()) != sorted(MAXIMUM_BYTES):
-            raise ValueError(f"it must hold {' and '.join(MAXIMUM_BYTES)}, it holds {archive.namelist()[:5]}")
+        names = sorted(archive.namelist())
+        if names not in (sorted((CONFIGURATION, WEIGHTS)), sorted(MAXIMUM_BYTES)):
+            raise ValueError(f"it must hold {CONFIGURATION} and {WEIGHTS}, it holds {archive.namelist()[:5]}")
         contents = {}
-        for name, limit in MAXIMUM_BYTES.items():
+        for name in names:
+            limit = MAXIMUM_BYTES[name]
             with archive.open(name) as file:
                 contents[name] = file.read(limit + 1)
             if len(contents[name]) > limit:

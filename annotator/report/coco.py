@@ -22,6 +22,23 @@ def alternatives_text(names: Sequence[str], alternatives: Mapping[int, float]) -
 
 
 @dataclass(frozen=True)
+class Neighbour:
+    """A labelled example that the model learnt from and that a detection looks like.
+
+    Attributes:
+        instrument: what people say that it is.
+        source: the picture that it is from; hostile text for all we know.
+        likeness: cosine of the features of both, at most 1.
+        picture: a small JPEG of it.
+    """
+
+    instrument: str
+    source: str
+    likeness: float
+    picture: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Finding:
     """One instrument in one picture.
 
@@ -32,6 +49,7 @@ class Finding:
         polygon: its outline in pixels of the picture, origin top-left.
         also: what else it may be, with scores, as text; empty when nothing else was seen there.
         evidence: a JPEG of what speaks for it; empty when there is none.
+        nearest: labelled examples that it looks like, most alike first; empty where the model keeps none.
     """
 
     instrument: str
@@ -40,6 +58,7 @@ class Finding:
     polygon: Polygon
     also: str = ""
     evidence: bytes = field(default=b"", repr=False)
+    nearest: Sequence[Neighbour] = ()
 
 
 @dataclass(frozen=True)

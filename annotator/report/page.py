@@ -40,6 +40,7 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         info=info,
         total=sum(counts.values()),
         pictures=len(pictures),
+        with_nearest=any(finding.nearest for picture in pictures for finding in picture.findings),
         with_evidence=any(finding.evidence for picture in pictures for finding in picture.findings),
         image_data=_data_address,
         corners=_corners,

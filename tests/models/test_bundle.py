@@ -8,9 +8,10 @@ import pytest
 import safetensors.numpy
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.models import bundle
+from annotator.models import bundle, examples
 from annotator.models.backbones import build_network
-from annotator.models.bundle import CONFIGURATION, WEIGHTS, Configuration, Label, Model
+from annotator.models.bundle import CONFIGURATION, EXAMPLES, WEIGHTS, Configuration, Label, Model
+from annotator.models.examples import Examples
 
 CONFIGURED = Configuration(
     name="test",
@@ -66,6 +67,32 @@ def test_a_box_head_and_its_score_come_back(tmp_path):
         np.testing.assert_array_equal(found, wanted)
 
 
+def kept_examples(channels=1280):
+    features = np.random.default_rng(1).normal(size=(3, channels)).astype(np.float16)
+    return Examples(features, ("Violin", "Gadulka", "Violin"), ("a.jpg", "ü <b>.png", ""), (b"one", b"", b"three"))
+
+
+@pytest.mark.parametrize("name", ["folder", "model.zip"])
+def test_examples_come_back_and_change_no_version(model, tmp_path, name):
+    bundle.save(model, tmp_path / name)
+    version = bundle.load(tmp_path / name).version
+    bundle.save(dataclasses.replace(model, examples=kept_examples()), tmp_path / name)
+    loaded = bundle.load(tmp_path / name)
+    assert loaded.version == version
+    np.testing.assert_array_equal(loaded.examples.features, kept_examples().features)
+    for texts in ("names", "sources", "crops"):
+        assert getattr(loaded.examples, texts) == getattr(kept_examples(), texts)
+    bundle.save(model, tmp_path / name)
+    assert bundle.load(tmp_path / name).examples is None
+
+
+def test_no_examples_can_be_kept_too():
+    none = Examples(np.zeros((0, 8), np.float16), (), (), ())
+    back = examples.from_bytes(examples.to_bytes(none))
+    assert back.features.shape == (0, 8)
+    assert (back.names, back.sources, back.crops) == ((), (), ())
+
+
 def test_one_threshold_is_that_of_all_labels(model):
     np.testing.assert_array_equal(model.thresholds, [0.4, 0.4])
     with pytest.raises(ValueError, match="2 labels need as many thresholds or none, got 1"):
@@ -92,6 +119,12 @@ def with_weights(contents, change):
     return contents | {WEIGHTS: safetensors.numpy.save(weights)}
 
 
+def with_examples(contents, **values):
+    return contents | {
+        EXAMPLES: safetensors.numpy.save(safetensors.numpy.load(examples.to_bytes(kept_examples())) | values)
+    }
+
+
 DAMAGES = {
     "cut off": (lambda c: c | {WEIGHTS: c[WEIGHTS][:-100]}, "not fully covered"),
     "no weights": (lambda c: {CONFIGURATION: c[CONFIGURATION]}, "must hold"),
@@ -110,6 +143,11 @@ DAMAGES = {
     "more classes than weights": (lambda c: changed(c, class_labels=[-1, 0, 1, 1]), "shape"),
     "not a number": (lambda c: with_weights(c, lambda w: w["head/bias"].fill(np.nan)), "not finite"),
     "a missing weight": (lambda c: with_weights(c, lambda w: w.pop("head/bias")), "head/bias"),
+    "examples that are no numbers": (lambda c: c | {EXAMPLES: pickle.dumps({"w": 1})}, "deserializing"),
+    "examples of another network": (lambda c: c | {EXAMPLES: examples.to_bytes(kept_examples(7))}, "7 features"),
+    "examples that overlap": (lambda c: with_examples(c, ends=np.array([4, 2, 8])), "overlap"),
+    "more examples than texts": (lambda c: with_examples(c, features=np.ones((4, 1280), np.float16)), "as many"),
+    "texts of another kind": (lambda c: with_examples(c, texts=np.frombuffer(b"[1, 2]", np.uint8)), "cannot be used"),
     "a configuration of 5 MB": (lambda c: c | {CONFIGURATION: b" " * (5 << 20)}, "larger than"),
 }
 

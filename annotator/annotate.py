@@ -173,6 +173,7 @@ def annotate(
             "default_threshold": model.threshold,
             "threshold": threshold,
             "seconds": dict(outcome.seconds),
+            "earlier": {"images": len(outcome.earlier), "job": parameters.resume},
         }
         report = folder / REPORT
         report.write_text(evidence.report(images, outcome.failures, info), encoding="utf-8")

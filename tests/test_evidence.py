@@ -55,6 +55,22 @@ def test_each_annotation_has_its_evidence_and_the_job_a_report(painted):
     assert not re.search(r"https?://", page)
 
 
+def test_the_report_of_a_job_that_goes_on_says_what_it_lacks(painted):
+    store = painted.server.store
+    images = [image["id"] for image in store.find("imageinstance", project=painted.id)]
+    first = run(painted, evidence=True, cytomine_id_images=images[0])
+    second = run(painted, evidence=True, resume=first)
+    third = run(painted, evidence=True, skip_annotated=True, cytomine_id_images=images[0])
+    pages = {}
+    for job in (first, second, third):
+        (row,) = store.find("jobdata", job=job, key="report")
+        pages[job] = " ".join(store.file(row["stored"]).read_text().split())
+    assert "Not on this page" not in pages[first]
+    assert f"Not on this page: 1 image that job {first}, or one that it went on with, had done" in pages[second]
+    assert "Not on this page: 1 image that an earlier job had done" in pages[third]
+    assert "in 1 of 2 pictures" in pages[second] or "in 2 of 2 pictures" in pages[second]
+
+
 def test_without_being_asked_a_job_leaves_none(painted):
     job = run(painted)
     assert all(files == [] for files in evidence(painted))

@@ -23,7 +23,8 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
 
     Args:
         pictures: all of them.
-        info: model (name and version), threshold, default_threshold, seconds by stage.
+        info: model (name and version), threshold, default_threshold, seconds by stage; where a job went on with others
+            also ``earlier``: how many ``images`` they had done, which are not on the page, and the id of the ``job``.
     """
     counts = Counter(finding.instrument for picture in pictures for finding in picture.findings)
     colours = {name: COLOURS[number % len(COLOURS)] for number, (name, _) in enumerate(counts.most_common())}

@@ -53,6 +53,9 @@ def train(
     epoch, best, waited, best_weights = 0, np.inf, 0, [np.asarray(weight) for weight in model.weights]
     if (folder / STATE).is_file():
         epoch, best, waited, best_weights = _restore(model, folder / STATE)
+    if (folder / LOG).is_file():  # a stop between both files leaves a line of an epoch that comes again
+        lines = (folder / LOG).read_text(encoding="utf-8").splitlines(keepends=True)
+        runs.write_whole(folder / LOG, "".join(lines[: 1 + epoch]).encode())
     while epoch < epochs and waited < patience:
         devices.prepare(seed + epoch)
         history = model.fit(

@@ -245,7 +245,12 @@ def test_a_stopped_training_goes_on_to_the_same_weights(samples, tmp_path, varia
     whole = trained(variant, samples, tmp_path / "whole")[2].get_weights()
     with pytest.raises(Exception, match="taken away"):
         trained(variant, (Fading(samples[0], 14), *samples[1:]), tmp_path / "stopped")
+    logs = [tmp_path / name / loop.LOG for name in ("whole", "stopped")]
+    done = logs[1].read_text().splitlines(keepends=True)
+    assert 2 <= len(done) < 5
+    logs[1].write_text("".join([*done, logs[0].read_text().splitlines(keepends=True)[len(done)]]))  # logged, not kept
     again = trained(variant, samples, tmp_path / "stopped")[2].get_weights()
+    assert logs[1].read_text() == logs[0].read_text()
     assert [value.tobytes() for value in again] == [value.tobytes() for value in whole]
 
 

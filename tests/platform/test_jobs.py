@@ -120,7 +120,7 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
     assert given == {
         "mode": "annotate", "cytomine_id_images": "3,1", "threshold": "0.25", "max_detections": "100",
         "create_terms": "False", "cytomine_reviewed": "1", "max_training_images": "500", "skip_annotated": "False",
-        "evidence": "False", "adversarial": "False",
+        "evidence": "False", "adversarial": "False", "longest_side": "1792",
     }  # fmt: skip
 
 

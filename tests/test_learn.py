@@ -111,6 +111,7 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     assert promotion.promoted_job(connection, project.id) == trained["id"]
 
 
+@pytest.mark.timeout(900)  # the largest of all jobs; a minute where nothing else runs
 def test_a_project_learns_from_copies_and_from_images_that_nobody_looked_through(collection, tmp_path, monkeypatch):
     monkeypatch.setattr(feedback, "EPOCHS", 2)
     project, lens, images = collection

@@ -12,6 +12,7 @@ better one wins (generalised focal loss, Li et al. 2020); the box learns by gene
 
 from __future__ import annotations
 
+import contextlib
 import math
 import tempfile
 from collections.abc import Sequence
@@ -341,19 +342,19 @@ def _look(
     shapes = [
         (count, *(CROP // stride,) * 2, tensor.shape[-1]) for stride, tensor in zip(STRIDES, trunk.outputs, strict=True)
     ]
-    maps = [
-        np.lib.format.open_memmap(folder / f"{name}_{stride}.npy", "w+", np.float16, shape)
-        for stride, shape in zip(STRIDES, shapes, strict=True)
-    ]
+    paths = [folder / f"{name}_{stride}" for stride in STRIDES]
     wanted = np.empty((count, CROP // BOX_STRIDE, CROP // BOX_STRIDE, 5), np.float32)
-    for number, (pixels, (_, boxes)) in enumerate(prefetched(parts[i] for i in range(len(parts)))):
-        rows = slice(number * BATCH, number * BATCH + len(pixels))
-        for own, seen in zip(maps, trunk.predict_on_batch(pixels), strict=True):
-            own[rows] = seen
-        wanted[rows] = boxes
-        if number % 50 == 0 or rows.stop == count:
-            print(f"{rows.stop} of {count} parts seen to {name} by", flush=True)
-    return maps, wanted
+    with contextlib.ExitStack() as stack:
+        # Written, not mapped: on a full disk a write fails with a reason, where a map would end the process.
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for number, (pixels, (_, boxes)) in enumerate(prefetched(parts[i] for i in range(len(parts)))):
+            rows = slice(number * BATCH, number * BATCH + len(pixels))
+            for file, seen in zip(files, trunk.predict_on_batch(pixels), strict=True):
+                file.write(seen.astype(np.float16).tobytes())
+            wanted[rows] = boxes
+            if number % 50 == 0 or rows.stop == count:
+                print(f"{rows.stop} of {count} parts seen to {name} by", flush=True)
+    return [np.memmap(path, np.float16, "r", shape=shape) for path, shape in zip(paths, shapes, strict=True)], wanted
 
 
 def box_head_inputs(model: Model) -> list[keras.KerasTensor]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -158,6 +159,8 @@ def _split(
             ExitCode.USAGE,
         )
     names = [pictures[i].regions[0].label.name if pictures[i].regions else "" for i in free]
+    if max(Counter(names).values()) < FOLDS:  # too few of each to spread evenly
+        names = [""] * len(names)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(free, names, groups[free])
     fold = np.empty(len(free), int)
     for number, (_, held) in enumerate(folds):

@@ -2,17 +2,19 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Label
 from tests.training.test_compose import photograph
-from tests.training.test_photographs import run, start
+from tests.training.test_photographs import ROOT, run, start
 from training import artworks
 from training.datasets import Picture, Region
 
@@ -104,6 +106,23 @@ def test_a_killed_training_goes_on_to_the_same_weights(head_run, composed, tmp_p
     assert again.returncode == 0, again.stderr
     weights = [out / "model" / bundle.WEIGHTS for out in (head_run[1], tmp_path / "killed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_a_full_disk_is_told_in_one_line_and_loses_nothing(head_run, composed, tmp_path):
+    """There is room for the label head, which is kept, but not for what the backbone sees."""
+    shutil.copytree(head_run[1], tmp_path / "run", ignore=shutil.ignore_patterns("model", "box_head", "metrics.json"))
+    limit = (
+        "import resource, runpy, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)); "
+        "runpy.run_module('training', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", limit, *map(str, arguments(composed, tmp_path / "run"))]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert result.returncode == ExitCode.DISK, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith(f"File too large: '{tmp_path / 'run'}'")
+    assert not list((tmp_path / "run" / "box_head").iterdir())
+    assert (tmp_path / "run" / "label_head.zip").read_bytes() == (head_run[1] / "label_head.zip").read_bytes()
 
 
 def test_all_layers_learn_in_mode_full(composed, head_run, tmp_path):

@@ -56,6 +56,13 @@ def test_too_few_to_part(pictures):
         splits.split(pictures[:10], [splits.fingerprint(one) for one in pictures[:10]], 1)
 
 
+def test_labels_with_less_pictures_than_folds_are_parted_all_the_same(pictures):
+    few = [pictures[i] for i in range(0, 24, 2)]  # six objects of each label
+    parts = splits.split(few, [splits.fingerprint(one) for one in few], 1)
+    assert [len(part) for part in (parts.training, parts.development, parts.test)] == pytest.approx([8, 1, 3], abs=1)
+    assert len({*parts.training, *parts.development, *parts.test}) == 12
+
+
 def test_pictures_that_cannot_be_read_are_named_and_left_out(pictures, tmp_path, capsys):
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     broken = Picture(tmp_path / "broken.jpg", "broken")

@@ -23,6 +23,7 @@ from benchmarks import (
     style_augment,
     style_clusters,
     suppression,
+    walls,
 )
 
 BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {
     "suppression": suppression.run,
     "accuracy": accuracy.run,
     "composites": composites.run,
+    "walls": walls.run,
     "agreement": agreement.run,
     "loop": loop.run,
     "chain": chain.run,

@@ -32,7 +32,7 @@ FINE_HALO = 2  # cells of STRIDE pixels that the first layers see on each side o
 HALO = 13  # the same for the whole network: of all backbones, EfficientNet-Lite0 sees the farthest
 BOX_HALO = 18  # the same for its box head
 FINE_SIDE = 64  # cells: height and width of a block of pixels
-CELLS = 40_000  # that go through the deeper layers together
+CELLS = 32_000  # that go through the deeper layers together
 BAND = 384  # cells: a wider level is cut into bands of columns
 
 Size = tuple[int, int]  # width and height
@@ -180,16 +180,19 @@ def _parts(
             while sum(map(len, pieces)) < (block.stop - block.start) * each:
                 pieces.append(next(strips))
             strip, top = np.concatenate(pieces), block.start
+            del pieces
             said = deep.predict_on_batch(strip[None, : (block.stop - block.start) * each])
             every_logit, every_box = said if model.has_boxes else (said, None)
             new, end = done - block.start, block.last - block.start
-            logits = every_logit[0, new:end, band.first - band.start : band.last - band.start]
-            logits = np.concatenate([*kept, logits / model.configuration.temperature])
+            fresh = every_logit[0, new:end, band.first - band.start : band.last - band.start]
+            logits = np.concatenate([*kept, fresh])
+            known_rows = len(logits) - len(fresh)
+            logits[known_rows:] /= model.configuration.temperature
             boxes = None
             if every_box is not None:
                 own = every_box[0, new * boxes_each : end * boxes_each]
                 boxes = own[:, (right - band.start) * boxes_each : (band.last - band.start) * boxes_each]
-            known_rows = len(logits) - (block.last - done)
+            del said, every_logit, fresh  # large, while whoever gets the part has not even begun
             yield Level(logits, width, height, boxes, band.first, done - known_rows, right - band.first, known_rows)
-            kept, done = [logits[-(WIDEST - 1) :]], block.last
+            kept, done = [logits[-(WIDEST - 1) :].copy()], block.last
         right = band.last

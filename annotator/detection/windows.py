@@ -19,6 +19,8 @@ from annotator.models.backbones import STRIDE
 SHAPES = ((5, 5), (3, 7), (7, 3), (7, 7), (5, 9), (9, 5), (4, 12), (12, 4), (10, 10), (6, 14), (14, 6))
 WIDEST = max(max(shape) for shape in SHAPES)
 CANDIDATES = 2000  # windows that are scored exactly, of one picture and of each level beyond `pyramid.SCAN_SIDE`
+CHUNK = 128  # classes that are added up at a time: an integral image of a thousand takes much memory
+ROWS = 16  # of a part whose evidence is computed at a time, for the same reason
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ def score_cells(levels: list[Level], cells: list[np.ndarray], class_labels: np.n
     found = []
     for position, (level, own) in enumerate(zip(levels, cells, strict=True)):
         if len(own):
-            means = window_means(integral_image(level.logits), own)
+            some_classes = np.split(level.logits, range(CHUNK, level.logits.shape[2], CHUNK), axis=2)
+            means = np.concatenate([window_means(integral_image(some), own) for some in some_classes], axis=1)
             pixels = np.array([level.width, level.height, level.width, level.height])
             placed = own + np.array([level.left, level.top] * 2)
             boxes = np.minimum(placed * STRIDE / pixels, 1.0)
@@ -201,7 +204,9 @@ def score_parts(parts: Iterable[Level], class_labels: np.ndarray) -> Windows:
         cells = part_cells(part)
         if not len(cells):
             continue
-        own = window_means(integral_image(evidence(part.logits, class_labels)), cells).max(axis=1)
+        some_rows = np.split(part.logits, range(ROWS, len(part.logits), ROWS))
+        speaking = np.concatenate([evidence(some, class_labels) for some in some_rows])
+        own = window_means(integral_image(speaking), cells).max(axis=1)
         every = np.concatenate([strengths, own])
         least = np.partition(every, -CANDIDATES)[-CANDIDATES] if len(every) > CANDIDATES else -np.inf
         kept = [] if best is None else [best[strengths >= least]]

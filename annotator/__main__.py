@@ -1,4 +1,4 @@
-"""``python -m annotator COMMAND``: the demo, explanations, the embedded server, the descriptor."""
+"""``python -m annotator COMMAND``: the demo, explanations, a project's images, the embedded server, the descriptor."""
 
 from __future__ import annotations
 
@@ -48,6 +48,13 @@ def main(argv: list[str]) -> int:
     undo.add_argument("--job", type=int, required=True, help="id of the job")
     for name in ("host", "public_key", "private_key"):
         undo.add_argument(f"--cytomine_{name}", required=True, help="as for run.py; keys of who launched the job")
+    fetch = commands.add_parser(
+        "fetch", help="fetch a project's images into a folder, for python -m training; started again, it goes on"
+    )
+    for name in ("host", "public_key", "private_key"):
+        fetch.add_argument(f"--cytomine_{name}", required=True, help="as for run.py; keys of a person")
+    fetch.add_argument("--cytomine_id_project", type=int, required=True, help="id of the project")
+    fetch.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     descriptor = commands.add_parser("descriptor", help="write descriptor.json from the table of parameters")
     descriptor.add_argument("--out", type=Path, default=Path("descriptor.json"))
     arguments, rest = parser.parse_known_args(argv)
@@ -78,6 +85,12 @@ def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
 
         access = (arguments.cytomine_host, arguments.cytomine_public_key, arguments.cytomine_private_key)
         print(undo(Connection(*access), arguments.job))
+    elif arguments.command == "fetch":
+        from annotator.fetch import fetch
+        from annotator.platform.connection import Connection
+
+        access = (arguments.cytomine_host, arguments.cytomine_public_key, arguments.cytomine_private_key)
+        print(fetch(Connection(*access), arguments.cytomine_id_project, arguments.out))
     elif arguments.command == "descriptor":
         write_descriptor(arguments.out)
     return 0

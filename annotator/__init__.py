@@ -4,4 +4,10 @@ Everything inside this package works in one frame: pixels of the full-resolution
 Only ``annotator.platform`` (and the embedded server, which plays the other side) knows Cytomine's bottom-left frame.
 """
 
+import os
+
+# Our products of matrices are many and small: threads that wait for each other take most of the time, and take it from
+# the network. Read when numpy and scipy are loaded, so it stands here.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 __version__ = "0.1.0"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotator import cluster, model_in_use
+from annotator import cluster, look_next, model_in_use
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import Outcome, many
 from annotator.parameters import LONGEST_SIDE, JobParameters
@@ -35,6 +35,8 @@ SUMMARY = "summary.json"
 SUMMARY_KEY = "summary"
 REPORT = "report.html"
 REPORT_KEY = "report"
+# An image, what is to be stored of it or why there is nothing, and what is remembered of it.
+_Found = tuple[ProjectImage, "list[NewAnnotation] | AnnotatorError", look_next.Looked | None]
 FAILED_SHARE = 0.5  # of the images: a job in which more than this failed has failed itself
 
 
@@ -114,43 +116,45 @@ def annotate(
         with outcome.timed("fetch"):
             return image, fetch_or_why_not(connection, image, SCAN_SIDE)
 
-    def find(
-        fetched: tuple[ProjectImage, np.ndarray | AnnotatorError],
-    ) -> tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]:
+    def find(fetched: tuple[ProjectImage, np.ndarray | AnnotatorError]) -> _Found:
         image, pixels = fetched
         if isinstance(pixels, AnnotatorError):
-            return image, pixels
+            return image, pixels, None
         with outcome.timed("detect"):
             try:
-                detections = look(pixels, thresholds, parameters.max_detections, **finer(image))
+                examination = look(pixels, thresholds, parameters.max_detections, **finer(image))
             except AnnotatorError as error:
                 if error.code is not ExitCode.BAD_IMAGE:
                     raise
-                return image, AnnotatorError(f"{image.name}: {error}", error.code)
+                return image, AnnotatorError(f"{image.name}: {error}", error.code), None
+        detections = examination.detections
         shown = None
         if evidence is not None:
             with outcome.timed("explain"):
                 shown = evidence.of(image, pixels, detections)
         height, width = pixels.shape[:2]
         detections = detections.scaled(image.width / width, image.height / height)
-        return image, as_annotations(model, detections, image, term_of, shown)
+        remembered = look_next.Looked.at(image, pixels, examination.doubt, examination.appearance)
+        return image, as_annotations(model, detections, image, term_of, shown), remembered
 
-    def store(found: tuple[ProjectImage, list[NewAnnotation] | AnnotatorError]) -> None:
-        image, new = found
+    def store(found: _Found) -> look_next.Looked | None:
+        image, new, remembered = found
         if not isinstance(new, AnnotatorError):
             try:
                 with outcome.timed("upload"):
                     count = upload(connection, image, job.user, new, earlier)
                     records.finish(connection, job.id, image.id, count)
                     outcome.counts[image.id] = count
-                return
+                return remembered
             except AnnotatorError as error:
                 if error.code is not ExitCode.BAD_IMAGE:
                     raise
                 new = error
         log.warning("%s", new)
         outcome.failures[image.id] = str(new)
+        return None
 
+    looked: list[look_next.Looked] = []
     with ExitStack() as stack:
         if scheduler is None:
             look, at_once = cluster.here(model)
@@ -158,7 +162,11 @@ def annotate(
             look, at_once = stack.enter_context(cluster.workers(scheduler, model, f"job-{job.id}"))
         start = time.monotonic()
         stored = stack.enter_context(overlapped(waiting, (fetch, FETCHERS), (find, at_once), (store, 1)))
-        for done, _ in enumerate(stored, start=1):
+        for done, remembered in enumerate(stored, start=1):
+            if remembered is not None:
+                looked.append(remembered)
+            if len(looked) > 2 * look_next.KEPT:
+                looked = look_next.most_doubtful(looked)
             seconds = time.monotonic() - start
             comment = f"{done} of {many(len(waiting), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
             if outcome.failures:
@@ -178,12 +186,15 @@ def annotate(
         report = folder / REPORT
         report.write_text(evidence.report(images, outcome.failures, info), encoding="utf-8")
         job.upload(REPORT_KEY, report)
+    next_ones = look_next.publish(connection, job, parameters.cytomine_id_project, looked, folder)
     summary = folder / SUMMARY
-    summary.write_text(json.dumps(_summary(model, threshold, images, outcome), indent=1), encoding="utf-8")
+    told = _summary(model, threshold, images, outcome) | {"look_next": [image.id for image in next_ones]}
+    summary.write_text(json.dumps(told, indent=1), encoding="utf-8")
     job.upload(SUMMARY_KEY, summary)
     if len(outcome.failures) > FAILED_SHARE * len(images):
         raise AnnotatorError(f"More than half of the images: {outcome.failed()}", ExitCode.BAD_IMAGE)
-    return " ".join(filter(None, (outcome.sentence(), outcome.failed())))
+    advice = f"{many(len(next_ones), 'image')} to look at next: {look_next.PAGE}." if next_ones else ""
+    return " ".join(filter(None, (outcome.sentence(), outcome.failed(), advice)))
 
 
 def _earlier(

@@ -20,10 +20,10 @@ import numpy as np
 from annotator.errors import AnnotatorError, ExitCode
 
 if TYPE_CHECKING:
-    from annotator.detection import Detections
+    from annotator.detection import Examination
     from annotator.models.bundle import Model
 
-Look = Callable[..., "Detections"]
+Look = Callable[..., "Examination"]
 
 SECONDS_TO_CONNECT = 20.0
 SECONDS_TO_WAIT_FOR_WORKERS = 120.0  # a batch system may just be starting them
@@ -31,18 +31,18 @@ TASKS_A_THREAD = 2  # one at work, one on its way
 
 
 def here(model: Model) -> tuple[Look, int]:
-    """What `workers` gives, for this process alone; its function also takes ``finer`` as `detect` does."""
-    from annotator.detection import detect
+    """What `workers` gives, for this process alone; its function also takes ``finer`` as `examine` does."""
+    from annotator.detection import examine
 
-    return partial(detect, model), 1
+    return partial(examine, model), 1
 
 
-def _on_worker(name: str, pixels: np.ndarray, thresholds: np.ndarray | float, most: int) -> Detections:
+def _on_worker(name: str, pixels: np.ndarray, thresholds: np.ndarray | float, most: int) -> Examination:
     from distributed import get_worker
 
-    from annotator.detection import detect
+    from annotator.detection import examine
 
-    return detect(get_worker().plugins[name].model, pixels, thresholds, most)
+    return examine(get_worker().plugins[name].model, pixels, thresholds, most)
 
 
 def packed(model: Model) -> bytes:
@@ -75,9 +75,9 @@ def workers(address: str, model: Model, name: str) -> Iterator[tuple[Look, int]]
         name: of this job, no other's on the cluster.
 
     Yields:
-        A function that does on some worker what `annotator.detection.detect` does here, and in how many threads to call
-        it so that all workers are busy. It raises an AnnotatorError: (BAD_IMAGE) several workers died of the picture,
-        (CONNECTION) the cluster is gone.
+        A function that does on some worker what `annotator.detection.examine` does here, and in how many threads to
+        call it so that all workers are busy. It raises an AnnotatorError: (BAD_IMAGE) several workers died of the
+        picture, (CONNECTION) the cluster is gone.
 
     Raises:
         AnnotatorError: (USAGE) there is no such scheduler, it has no workers, or they cannot run this program.
@@ -123,10 +123,10 @@ def workers(address: str, model: Model, name: str) -> Iterator[tuple[Look, int]]
                 ExitCode.USAGE,
             ) from error
 
-        def look(pixels: np.ndarray, thresholds: np.ndarray | float, most: int) -> Detections:
+        def look(pixels: np.ndarray, thresholds: np.ndarray | float, most: int) -> Examination:
             try:
                 future = client.submit(_on_worker, name, pixels, thresholds, most, pure=False)
-                found: Detections = future.result()
+                found: Examination = future.result()
             except KilledWorker:
                 raise AnnotatorError(
                     "every worker that looked at it died. Give the workers more memory.", ExitCode.BAD_IMAGE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ LEAST_UNLABELLED = 16  # of them for adversarial training: its half of a batch
 EXAMPLES, MOST_EXAMPLES = 20, 600  # of a label, and of all, that are kept with the model
 COPIES = "copies"  # folder of restyled copies
 QUALITY = 95  # of the JPEG files in which images wait to be learnt from
+IMAGES_FILE = "training_images.json"  # attached to the job: ids of the images, by what they were for
 REPORT, REPORT_KEY = "training_report.html", "training report"
 FIGURES = {
     "average": "Named, mean of the three",
@@ -85,8 +87,7 @@ def learn(
         terms.check_term(names, parameters.cytomine_id_terms)
         choice = Choice(parameters.cytomine_id_terms, parameters.cytomine_id_users, parameters.cytomine_reviewed)
         judgements, left_out = fetch_judgements(connection, project, images, names, choice)
-    for reason, count in left_out.items():
-        log.warning("Left out: %s %s.", many(count, "annotation"), reason)
+    notes = [f"Left out: {many(count, 'annotation')} {reason}." for reason, count in left_out.items()]
 
     job.report(2, "Loading the model in use.", at_once=True)
     with outcome.timed("model"):
@@ -97,7 +98,10 @@ def learn(
 
     restyle = stylise.restyler(parameters.style_augment) if parameters.style_augment else None
     labels = _labels_of_terms(names, parameters.cytomine_id_terms)
-    learnt = _learnt_labels(judgements, labels, begun.labels)
+    learnt, too_few = _learnt_labels(judgements, labels, begun.labels)
+    notes += too_few
+    for note in notes:
+        log.warning("%s", note)
 
     by_image: dict[int, list[Judgement]] = {}
     for judgement in judgements:
@@ -113,8 +117,8 @@ def learn(
         pictures = _pictures(connection, job, [*useful, *others], by_image, labels, learnt, folder)
     unlabelled = {image: pictures.pop(image.id) for image in others if image.id in pictures}
     uses = _uses(connection, useful, pictures)
-    training = [pictures[number] for number, use in uses.items() if use == image_uses.TRAINING]
-    test = [pictures[number] for number, use in uses.items() if use == image_uses.TEST]
+    number_of = {use: sorted(number for number, own in uses.items() if own == use) for use in image_uses.USES}
+    training, test = ([pictures[number] for number in numbers] for numbers in number_of.values())
     if not any(region for picture in training for region in picture.regions if not region.difficult):
         raise AnnotatorError(
             f"None of the {many(len(training), 'image')} to learn from shows an instrument that somebody drew or "
@@ -129,6 +133,9 @@ def learn(
             copies = _restyled(restyle, training, target, test, folder / COPIES)
 
     job.report(40, f"Learning from {many(len(training), 'image')}; {len(test)} to judge by.", at_once=True)
+    # Before the long work: who may not attach a file would lose the model for which it was done.
+    (folder / IMAGES_FILE).write_text(json.dumps(number_of), encoding="utf-8")
+    job.attach(folder / IMAGES_FILE)
     with outcome.timed("train"):
         if parameters.backbone is not None:
             begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
@@ -154,7 +161,9 @@ def learn(
         model = replace(model, configuration=replace(model.configuration, metrics=metrics))
     bundle.save(model, folder / jobs.MODEL_FILE)
     job.attach(folder / jobs.MODEL_FILE)
-    (folder / REPORT).write_text(_report(verdict, comparison, model, training, test, said, folder), encoding="utf-8")
+    (folder / REPORT).write_text(
+        _report(verdict, comparison, model, training, test, said, notes, folder), encoding="utf-8"
+    )
     job.upload(REPORT_KEY, folder / REPORT)
     if better:
         promotion.promote(connection, job.id, job.id)
@@ -191,8 +200,10 @@ def _labels_of_terms(names: Mapping[int, str], chosen: Sequence[int]) -> dict[in
     return labels
 
 
-def _learnt_labels(judgements: Sequence[Judgement], labels: Mapping[int, Label], known: Sequence[Label]) -> set[Label]:
-    """The labels that there is enough of to learn from; the others are named in the log."""
+def _learnt_labels(
+    judgements: Sequence[Judgement], labels: Mapping[int, Label], known: Sequence[Label]
+) -> tuple[set[Label], list[str]]:
+    """The labels that there is enough of to learn from, and a line for people about each of the others."""
     counts = Counter(
         label
         for judgement in judgements
@@ -200,12 +211,12 @@ def _learnt_labels(judgements: Sequence[Judgement], labels: Mapping[int, Label],
         for label in {labels[term] for term in judgement.terms if term in labels}
     )
     few = {label: count for label, count in counts.items() if count < LEAST_REGIONS and label not in known}
-    for label, count in few.items():
-        log.warning(
-            "%s is new to the model and has %s, %d are the least: not learnt yet.",
-            label.name, many(count, "annotation"), LEAST_REGIONS,
-        )  # fmt: skip
-    return set(counts) - set(few)
+    notes = [
+        f"{label.name} is new to the model and has {many(count, 'annotation')}, {LEAST_REGIONS} are the least: "
+        "not learnt yet."
+        for label, count in few.items()
+    ]
+    return set(counts) - set(few), notes
 
 
 def _worth(judgements: Sequence[Judgement]) -> float:
@@ -408,6 +419,7 @@ def _report(
     training: Sequence[Picture],
     test: Sequence[Picture],
     said: Mapping[str, int],
+    notes: Sequence[str],
     folder: Path,
 ) -> str:
     """The page about the training."""
@@ -427,6 +439,7 @@ def _report(
         model.configuration.lineage,
         Counter(region.label.name for region in regions),
         said,
+        notes,
         (len(training), len(test)),
         rows,
         {TITLES[name]: (folder / name).read_bytes() for name in files},

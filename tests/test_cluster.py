@@ -84,7 +84,7 @@ def test_a_picture_that_workers_die_of_does_not_stop_the_others(builtin_model, s
         with pytest.raises(AnnotatorError, match="every worker that looked at it died") as caught:
             look(np.zeros((64, 64, 3), np.uint8), 0.5, 10)
         assert caught.value.code is ExitCode.BAD_IMAGE
-        assert len(look(np.full((64, 64, 3), 128, np.uint8), 0.9, 10)) == 0
+        assert len(look(np.full((64, 64, 3), 128, np.uint8), 0.9, 10).detections) == 0
 
 
 def dying_of_black(name, pixels, thresholds, most):

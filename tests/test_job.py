@@ -91,7 +91,8 @@ def test_from_a_shell_with_a_persons_keys(painted_large, server):
     assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
     job = only_job(painted_large)
     assert (job["status"], job["progress"]) == (SUCCESS, 100)
-    assert re.fullmatch(r"\d+ instruments? in \d of 3 images\.", job["statusComment"])
+    said = r"\d+ instruments? in \d of 3 images\. 3 images to look at next: look_next\.html\."
+    assert re.fullmatch(said, job["statusComment"])
     names, found = check_annotations(painted_large, job["userJob"], server)
     assert "Harps" in names
     assert found
@@ -300,7 +301,7 @@ def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted,
     assert job_module.run(launched.arguments) is ExitCode.OK
     job = only_job(painted)
     assert re.search(r"of 3 images\. 1 image failed: harp_in_oil\.png: The connection .* broke", job["statusComment"])
-    (data,) = server.store.find("jobdata", job=job["id"])
+    (data,) = server.store.find("jobdata", job=job["id"], key="summary")
     summary = json.loads(server.store.file(data["stored"]).read_text())
     assert [image["id"] for image in summary["images"]] == numbers
     assert ["error" in image for image in summary["images"]] == [True, False, False]

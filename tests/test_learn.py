@@ -1,6 +1,8 @@
 """Training jobs over real HTTP: a curator looks through what a job found, another job learns from it."""
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from PIL import Image, ImageDraw
 from annotator import job as job_module
 from annotator.detection import SCAN_SIDE
 from annotator.detection.boxes import intersection_over_union
-from annotator.embedded import seed
+from annotator.embedded import annotations, seed
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.learn import _restyled
 from annotator.models import bundle
@@ -82,7 +84,7 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     assert "Lens of Doom" in html
     assert html.count("data:image/png") >= 2
 
-    connection = Connection(server.access.host, server.access.public_key, server.access.private_key)
+    connection = Connection(server.access.host, *_keys(project))
     assert promotion.promoted_job(connection, project.id) == trained["id"]
     second = annotate(project, evidence=True)
     found = [item for item in project.annotations() if item["user"] == second["userJob"]]
@@ -138,7 +140,7 @@ def test_a_project_learns_from_copies_and_from_images_that_nobody_looked_through
     uses = {row["domainIdent"]: row["value"] for row in rows}
     assert sorted(image for image in uses if image not in looked) == sorted(teaching)
     assert {uses[image] for image in teaching} == {"training"}
-    (row,) = server.store.find("attachedfile", ownerKind="job", domainIdent=trained["id"])
+    (row,) = server.store.find("attachedfile", domainIdent=trained["id"], filename="model.zip")
     (tmp_path / "model.zip").write_bytes(server.store.file(row["stored"]).read_bytes())
     model = bundle.load(tmp_path / "model.zip")
     assert re.search(said, model.configuration.lineage[-1])
@@ -190,6 +192,89 @@ def test_copies_are_made_of_nothing_that_is_judged_by(tmp_path):
 
 def _ids(images):
     return ",".join(map(str, images))
+
+
+def test_two_trainings_at_once_do_not_disturb_each_other(collection):
+    project, lens, every = collection
+    store = project.server.store
+    images = {image: truth for image, truth in list(every.items())[:18] if truth[1]}
+    first = annotate(project, cytomine_id_images=_ids(images))
+    look_through(project.server.access, project.id, first["userJob"], images)
+    terms = f"{lens},{_term(project, 'gitaren')}"
+    launched = [project.launch(mode="train", cytomine_id_terms=terms) for _ in range(2)]
+    running = [subprocess.Popen([sys.executable, "run.py", *one.arguments[2:]]) for one in launched]
+    assert [process.wait() for process in running] == [0, 0]
+    uses = store.find("property", ownerKind="imageinstance", key="instrument_use")
+    assert len(uses) == len({row["domainIdent"] for row in uses}) == len(images) == 12
+    comments = [store.get("job", one.job)["statusComment"] for one in launched]
+    promoted = [comment.startswith("Promoted. The new model is better on ") for comment in comments]
+    # Whoever ends last has the other's model to beat, which has learnt the same; if both end at once, both promote.
+    assert any(promoted), comments
+    assert all(comment.startswith(("Promoted. ", "Not promoted. ")) for comment in comments)
+    connection = Connection(project.server.access.host, *_keys(project))
+    winners = [one.job for one, won in zip(launched, promoted, strict=True) if won]
+    assert promotion.promoted_job(connection, project.id) == max(winners)
+
+
+def test_with_nothing_said_there_is_nothing_to_learn(project, small, no_pauses, loaded_once):
+    project.add_image(small / "harp_in_oil.png")
+    launched = project.launch(mode="train")
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    comment = project.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith("None of the 0 images to learn from shows an instrument that somebody drew or validated.")
+
+
+def say(project, picture, term, count):
+    """Images on each of which somebody drew something with a term."""
+    store = project.server.store
+    for _ in range(count):
+        image = project.add_image(picture)
+        body = {"image": image, "location": "POLYGON ((9 9, 99 9, 99 99, 9 99, 9 9))", "terms": [term]}
+        annotations.add(store, project.server.user, body)
+
+
+def test_all_of_one_term_can_be_learnt_and_what_is_too_little_is_told(project, small, no_pauses, loaded_once):
+    store = project.server.store
+    say(project, small / "harp_in_oil.png", _term(project, "Harps"), 3)
+    new = seed.add_term(store, project.ontology, "Serpent")["id"]
+    say(project, small / "piano_fresco.png", new, 2)
+    learnt = annotate(project, mode="train")
+    assert learnt["statusComment"].startswith(
+        "Not promoted. Not judged: 0 test images with instruments, 4 are the least."
+    )
+    (page,) = store.find("jobdata", job=learnt["id"])
+    html = store.file(page["stored"]).read_text()
+    assert "Serpent is new to the model and has 2 annotations, 3 are the least: not learnt yet." in html
+    (file,) = store.find("attachedfile", domainIdent=learnt["id"], filename="model.zip")
+    assert file["stored"]
+
+
+@pytest.mark.parametrize("path", ["ImageInstance/.*/property", "attachedfile"])
+def test_without_the_right_to_write_the_job_says_so_before_it_learns(
+    project, small, server, no_pauses, loaded_once, monkeypatch, path
+):
+    say(project, small / "harp_in_oil.png", _term(project, "Harps"), 3)
+    server.fail({"path": path, "method": "POST", "kind": "status", "value": 403, "times": 9})
+    monkeypatch.setattr(feedback, "learn", None)  # minutes that nobody would get anything from
+    launched = project.launch(mode="train")
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert "No right to use" in store_comment(project, launched)
+
+
+def store_comment(project, launched):
+    return project.server.store.get("job", launched.job)["statusComment"]
+
+
+def test_a_private_training_job_of_another_user_is_refused_in_one_line(project, small, server, no_pauses):
+    project.add_image(small / "harp_in_oil.png")
+    server.fail({"path": "/api/job/4242.json", "method": "GET", "kind": "status", "value": 403, "times": 9})
+    launched = project.launch(mode="train", cytomine_id_job=4242)
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert store_comment(project, launched).startswith("No right to use training job 4242")
+
+
+def _keys(project):
+    return project.server.access.public_key, project.server.access.private_key
 
 
 def _term(project, name):

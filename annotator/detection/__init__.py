@@ -3,6 +3,7 @@
 from annotator.detection.blocks import Finer
 from annotator.detection.detections import Detections
 from annotator.detection.detector import detect
+from annotator.detection.examination import Examination, examine
 from annotator.detection.pyramid import SCAN_SIDE, finer_sizes
 
-__all__ = ["SCAN_SIDE", "Detections", "Finer", "detect", "finer_sizes"]
+__all__ = ["SCAN_SIDE", "Detections", "Examination", "Finer", "detect", "examine", "finer_sizes"]

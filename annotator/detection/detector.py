@@ -230,6 +230,7 @@ def candidates(
     *,
     exact: bool = False,
     levels: list[windows.Level] | None = None,
+    scored: windows.Windows | None = None,
     finer: blocks.Finer | None = None,
 ) -> tuple[Detections, np.ndarray]:
     """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
@@ -240,6 +241,7 @@ def candidates(
         least: score of a window.
         exact: as for `detect`.
         levels: as for `detect`.
+        scored: as for `detect`.
         finer: as for `detect`.
 
     Returns:
@@ -249,7 +251,7 @@ def candidates(
     height, width = image.shape[:2]
     levels = scan(model, image) if levels is None else levels
     class_labels = np.array(model.configuration.class_labels)
-    found = windows.score_windows(levels, class_labels)
+    found = windows.score_windows(levels, class_labels) if scored is None else scored
     if exact:
         pictures = [picture for picture, _, _ in level_pictures(model, image)]
         found = score_as_crops(model, pictures, found, CROP_CONTEXT)
@@ -272,6 +274,7 @@ def detect(
     *,
     exact: bool = False,
     levels: list[windows.Level] | None = None,
+    scored: windows.Windows | None = None,
     finer: blocks.Finer | None = None,
 ) -> Detections:
     """Find the instruments in one picture.
@@ -285,6 +288,7 @@ def detect(
         exact: score the candidates as true crops, some hundred times slower; to check the dense scan by. Those of
             ``finer`` are left as they are.
         levels: what `scan` gave for this picture, where the caller has it.
+        scored: what `windows.score_windows` gave for these levels, where the caller has it.
         finer: levels of the same picture beyond `pyramid.SCAN_SIDE`, to be looked at too.
 
     Returns:
@@ -299,7 +303,7 @@ def detect(
         least = min(float(thresholds.min()), WORTH_REFINING)
     else:  # what the head itself must say for the score to reach the lowest threshold
         least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
-    found, objectness = candidates(model, image, least, exact=exact, levels=levels, finer=finer)
+    found, objectness = candidates(model, image, least, exact=exact, levels=levels, scored=scored, finer=finer)
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
     found = found[found.scores >= thresholds[found.labels]]

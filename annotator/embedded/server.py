@@ -541,6 +541,10 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
     @app.get("/api/project/<int:number>/imageinstance.json")
     def images(number: int) -> Response:
         rows = store.find("imageinstance", project=readable_project(number)["id"])
+        wanted = annotations.numbers(request.args.get("tags"))
+        if wanted is not None:
+            tagged = {row["domainIdent"] for row in store.find("tagdomainassociation") if row["tag"] in wanted}
+            rows = [row for row in rows if row["id"] in tagged]
         return as_list([shown_image(row) for row in rows])
 
     @app.get("/api/<any(imageinstance, abstractimage):_>/<int:number>.json")
@@ -792,6 +796,12 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
             return as_added("tagdomainassociation", shown("tagdomainassociation", row))
         rows = store.find("tagdomainassociation", ownerKind=kind, domainIdent=number)
         return as_list([shown("tagdomainassociation", row) for row in rows])
+
+    @app.delete("/api/tag_domain_association/<int:number>.json")
+    def remove_tag(number: int) -> Response:
+        row = found("tagdomainassociation", number)
+        store.remove("tagdomainassociation", number)
+        return as_added("tagdomainassociation", shown("tagdomainassociation", row))
 
     def uploaded() -> tuple[str, bytes]:
         """The file of a multipart request. Clients send their local path as its name: only its last part counts."""

@@ -72,6 +72,7 @@ def to_location(polygon: Polygon, width: int, height: int) -> str | None:
     return None if cleaned is None else shapely.to_wkt(cleaned, rounding_precision=DECIMALS, trim=True)
 
 
-def from_location(location: str, height: int) -> BaseGeometry:
-    """A stored location in our frame."""
-    return flip(shapely.from_wkt(location), height)
+def from_location(location: str | None, height: int) -> BaseGeometry:
+    """A stored location in our frame; one that nobody can read, as old servers may hold, is empty."""
+    shape = shapely.from_wkt(location, on_invalid="ignore")
+    return Polygon() if shape is None else flip(shape, height)

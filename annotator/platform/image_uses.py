@@ -11,7 +11,7 @@ from annotator.platform.connection import Connection
 from annotator.platform.images import ProjectImage
 
 USE = "instrument_use"  # property of an image
-TRAINING, TEST = "training", "test"
+USES = TRAINING, TEST = "training", "test"
 TEST_SHARE = 1 / 3  # of the artworks of each kind
 
 
@@ -20,7 +20,7 @@ def recorded(connection: Connection, images: Iterable[ProjectImage]) -> dict[int
     found = {}
     for image in images:
         use = properties.read(connection, properties.IMAGE, image.id, image.name).get(USE)
-        if use in (TRAINING, TEST):
+        if use in USES:
             found[image.id] = use
     return found
 

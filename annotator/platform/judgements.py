@@ -110,7 +110,7 @@ def _verdict(copy: Json, parent: Json | None) -> Verdict:
     if parent is None:
         return Verdict.ACCEPTED
     same_terms = set(copy.get("term") or ()) == set(parent.get("term") or ())
-    shapes = [shapely.make_valid(shapely.from_wkt(item["location"])) for item in (copy, parent)]
+    shapes = [shapely.make_valid(from_location(item["location"], 0)) for item in (copy, parent)]  # in whatever frame
     return Verdict.ACCEPTED if same_terms and overlap(*shapes) >= SAME_SHAPE else Verdict.CORRECTED
 
 

@@ -33,6 +33,7 @@ def write_training_page(
     lineage: Sequence[str],
     learnt: Mapping[str, int],
     said: Mapping[str, int],
+    notes: Sequence[str],
     images: tuple[int, int],
     rows: Sequence[Row],
     pictures: Mapping[str, bytes],
@@ -45,6 +46,7 @@ def write_training_page(
         lineage: what it was made from.
         learnt: examples by label.
         said: judgements by what was said.
+        notes: what was left out and why, in sentences.
         images: how many were learnt from, and how many kept to judge by.
         rows: figures on the images kept to judge by; none where there are too few.
         pictures: PNG files by their title.
@@ -57,6 +59,7 @@ def write_training_page(
         lineage=lineage,
         learnt=sorted(learnt.items(), key=lambda item: (-item[1], item[0])),
         said=said,
+        notes=notes,
         images=images,
         rows=rows,
         pictures={title: base64.b64encode(content).decode() for title, content in pictures.items()},

@@ -1,0 +1,60 @@
+"""The tag on images that people should look through next: Cytomine's list of images can be filtered by it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from annotator.platform import properties
+from annotator.platform.connection import Connection
+from annotator.platform.jobs import JOB
+
+LOOK_NEXT = "look next"
+TAGGED = "look_next"  # property of a job: ids of the images that it tagged
+
+
+def move(connection: Connection, job: int, project: int, images: Sequence[int]) -> None:
+    """Tag images, and take the tag from those that earlier jobs of the project gave it to.
+
+    What a job tagged is written down with it before, so that the next one finds it whatever happens.
+
+    Args:
+        connection: with the job's keys.
+        job: id of the job that names them.
+        project: id.
+        images: their ids, in the order in which they should be looked through.
+    """
+    tag = _tag(connection)
+    before = _tagged(connection, project, job)
+    properties.record(connection, JOB, job, TAGGED, ",".join(map(str, images)), f"job {job}")
+    for image in before - set(images):
+        for row in _associations(connection, image, tag):
+            connection.delete(f"tag_domain_association/{row}.json", what=f"the tag of image {image}")
+    for image in images:
+        if not _associations(connection, image, tag):
+            path = f"domain/{properties.IMAGE}/{image}/tag_domain_association.json"
+            connection.post(path, {"tag": tag}, what=f"the tag of image {image}")
+
+
+def _tag(connection: Connection) -> int:
+    """Id of the tag, which is made where the server has none."""
+    rows = connection.items("tag.json", what="the tags")
+    known = [row["id"] for row in rows if row["name"] == LOOK_NEXT]
+    if known:
+        return min(known)
+    number: int = connection.post("tag.json", {"name": LOOK_NEXT}, what=f"the tag {LOOK_NEXT}")["tag"]["id"]
+    return number
+
+
+def _tagged(connection: Connection, project: int, job: int) -> set[int]:
+    """Ids of the images that the newest earlier job of the project tagged."""
+    rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
+    for number in sorted((row["id"] for row in rows if row["id"] != job), reverse=True):
+        said = properties.read(connection, JOB, number, f"job {number}").get(TAGGED)
+        if said is not None:
+            return {int(image) for image in said.split(",") if image}
+    return set()
+
+
+def _associations(connection: Connection, image: int, tag: int) -> list[int]:
+    path = f"domain/{properties.IMAGE}/{image}/tag_domain_association.json"
+    return [row["id"] for row in connection.items(path, what=f"the tags of image {image}") if row["tag"] == tag]

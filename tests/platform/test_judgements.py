@@ -1,0 +1,150 @@
+"""What people said about a project's images, read from a server that holds all kinds of annotations."""
+
+from collections import Counter
+
+import pytest
+import shapely
+
+from annotator.embedded import annotations, seed
+from annotator.platform.connection import Connection
+from annotator.platform.images import choose_images
+from annotator.platform.judgements import Choice, fetch_judgements
+
+HEIGHT = 200  # of the picture, in pixels
+SQUARE = "POLYGON ((20 20, 80 20, 80 80, 20 80, 20 20))"  # Cytomine's frame: y goes up
+WIDER = "POLYGON ((20 20, 110 20, 110 80, 20 80, 20 20))"
+ELSEWHERE = "POLYGON ((200 20, 260 20, 260 80, 200 80, 200 20))"
+
+
+class Wall:
+    """A project with two images, what hangs there, and what was said about it."""
+
+    def __init__(self, project, picture):
+        self.project, self.server, self.store = project, project.server, project.server.store
+        self.images = [project.add_image(picture) for _ in range(2)]
+        self.violin, self.guitar = (self.term(name) for name in ("Violin (3573)", "gitaren"))
+        job = seed.create_job(self.store, project.id, project.software, self.server.user["id"])
+        self.job_user = self.store.get("user", job["userJob"])
+
+    def term(self, name):
+        (row,) = self.store.find("term", ontology=self.project.ontology, name=name)
+        return row["id"]
+
+    def draw(self, location=SQUARE, terms=None, user=None, image=0):
+        body = {"image": self.images[image], "location": location, "terms": [self.violin] if terms is None else terms}
+        return annotations.add(self.store, user or self.server.user, body)
+
+    def detect(self, location=SQUARE, terms=None, image=0):
+        return self.draw(location, terms, self.job_user, image)
+
+    def look_through(self, image=0):
+        reviewer = self.server.user["id"]
+        return self.store.update("imageinstance", self.images[image], reviewed=True, reviewUser=reviewer)
+
+    def validate(self, annotation, terms=(), location=None):
+        self.store.update("imageinstance", annotation["image"], reviewUser=self.server.user["id"])
+        copy = annotations.review(self.store, self.server.user, annotation, list(terms))
+        return self.store.update("annotation", copy["id"], location=location) if location else copy
+
+    def said(self, **choice):
+        connection = Connection(self.server.access.host, self.server.access.public_key, self.server.access.private_key)
+        images = choose_images(connection, self.project.id, ())
+        known = [row["id"] for row in self.store.find("term", ontology=self.project.ontology)]
+        return fetch_judgements(connection, self.project.id, images, known, Choice(**choice))
+
+
+@pytest.fixture
+def wall(project, picture):
+    return Wall(project, picture)
+
+
+def verdicts(said):
+    found, _ = said
+    return sorted(judgement.verdict.value for judgement in found)
+
+
+def test_nothing_said_is_nothing(wall):
+    wall.detect()
+    assert wall.said() == ([], Counter())
+
+
+def test_what_became_of_each_detection(wall):
+    wall.validate(wall.detect())
+    wall.validate(wall.detect(ELSEWHERE), terms=[wall.guitar])
+    wall.validate(wall.detect(SQUARE, image=1), location=WIDER)
+    wall.detect(ELSEWHERE, image=1)
+    assert verdicts(wall.said()) == ["accepted", "corrected", "corrected"]
+    wall.look_through(1)  # now the one that is left over was looked at
+    assert verdicts(wall.said()) == ["accepted", "corrected", "corrected", "rejected"]
+
+
+def test_a_validated_copy_counts_once_and_is_trusted_over_its_parent(wall):
+    wall.validate(wall.draw(terms=[wall.violin]), terms=[wall.guitar], location=WIDER)
+    (judgement,), left_out = wall.said()
+    assert judgement.terms == (wall.guitar,)
+    assert judgement.polygon.equals(shapely.box(20, HEIGHT - 80, 110, HEIGHT - 20))  # and y goes down
+    assert not left_out
+
+
+def test_what_another_job_found_where_somebody_validated_is_not_rejected(wall):
+    wall.validate(wall.detect())
+    wall.detect(WIDER)
+    wall.look_through()
+    assert verdicts(wall.said()) == ["accepted"]
+
+
+def test_whom_to_believe_is_chosen(wall):
+    other = seed.create_user(wall.store, "visitor")
+    wall.validate(wall.detect())
+    wall.draw(ELSEWHERE)
+    wall.draw("POLYGON ((120 20, 180 20, 180 80, 120 80, 120 20))", terms=[wall.guitar], user=other)
+    assert verdicts(wall.said()) == ["accepted", "drawn", "drawn"]
+    assert verdicts(wall.said(reviewed=0)) == ["drawn", "drawn"]
+    assert verdicts(wall.said(reviewed=2)) == ["accepted"]
+    assert verdicts(wall.said(users=(other["id"],))) == ["accepted", "drawn"]
+    assert verdicts(wall.said(terms=(wall.guitar,))) == ["drawn"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "POINT (50 50)",
+        "LINESTRING (20 20, 80 80)",
+        "POLYGON ((20 20, 20.1 20, 20.1 20.1, 20 20))",
+        # What no server takes today may lie there since earlier days.
+        "POLYGON EMPTY",
+        "POLYGON ((20 20, 80 20, 20 20))",
+        "POLYGON ((400 20, 460 20, 460 80, 400 80, 400 20))",
+        "no geometry at all",
+        None,
+    ],
+)
+def test_shapes_that_show_nothing_are_left_out_and_counted(wall, location):
+    drawn, found = wall.draw(), wall.detect(ELSEWHERE)
+    for annotation in (drawn, found):
+        wall.store.update("annotation", annotation["id"], location=location)
+    wall.look_through()
+    assert wall.said() == ([], Counter({"without an area inside the image": 1}))
+
+
+def test_a_shape_that_crosses_itself_or_the_border_counts_with_what_is_inside(wall):
+    bow_tie, across = wall.draw(), wall.draw(ELSEWHERE)
+    wall.store.update("annotation", bow_tie["id"], location="POLYGON ((0 0, 40 40, 40 0, 0 40, 0 0))")
+    wall.store.update("annotation", across["id"], location="POLYGON ((280 20, 400 20, 400 80, 280 80, 280 20))")
+    found, left_out = wall.said()
+    assert sorted(judgement.polygon.area for judgement in found) == [800, 1200]
+    assert not left_out
+
+
+def test_terms_that_were_deleted_since_are_left_out_and_counted(wall):
+    wall.draw(terms=[wall.guitar])
+    wall.draw(ELSEWHERE, terms=[wall.guitar, wall.violin])
+    wall.store.remove("term", wall.guitar)
+    (judgement,), left_out = wall.said()
+    assert judgement.terms == (wall.violin,)
+    assert left_out == Counter({"of a term that the project no longer has": 1})
+
+
+def test_annotations_without_a_term_are_left_out_and_counted(wall):
+    wall.draw(terms=[])
+    assert wall.said() == ([], Counter({"without a term": 1}))

@@ -1,0 +1,177 @@
+"""Which images to look at next: the order, and what a job says about it in Cytomine."""
+
+import re
+
+import numpy as np
+import pytest
+from cytomine import Cytomine
+from cytomine.models import ImageInstanceCollection
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from annotator import job as job_module
+from annotator.detection import examination
+from annotator.detection.windows import Level, Windows
+from annotator.embedded import seed
+from annotator.errors import ExitCode
+from annotator.look_next import ranking
+from annotator.platform.tags import LOOK_NEXT
+
+
+def plain_ranking(doubts, appearances, known, most):
+    """The same, one picture at a time."""
+    every = [*appearances, *known]
+    mean = sum(every) / len(every)
+
+    def cosine(one, other):
+        one, other = one - mean, other - mean
+        length = np.sqrt((one @ one) * (other @ other))
+        return one @ other / length if length else 0.0
+
+    order, looked_at = [], list(known)
+    while len(order) < most:
+        worth = {}
+        for i in range(len(doubts)):
+            nearest = max((cosine(appearances[i], other) for other in looked_at), default=-1.0)
+            if i not in order:
+                worth[i] = doubts[i] * (1 - nearest)
+        best = max(worth, key=worth.get, default=None)
+        if best is None or worth[best] <= 1e-9:
+            return order
+        order.append(best)
+        looked_at.append(appearances[best])
+    return order
+
+
+@given(st.integers(1, 8), st.integers(0, 3), st.integers(1, 9), st.integers(0, 10**6))
+def test_the_order_is_that_of_a_plain_version(count, looked_at, most, number):
+    random = np.random.default_rng(number)
+    doubts = random.random(count) * (random.random(count) < 0.8)
+    appearances, known = random.normal(size=(count, 4)), random.normal(size=(looked_at, 4))
+    expected = plain_ranking(doubts, appearances, known, most)
+    found = ranking(doubts, appearances, known, most)
+    assert found[: len(expected)] == expected
+    assert len(found) == len(set(found)) <= min(most, np.count_nonzero(doubts))
+
+
+def test_of_two_views_of_one_painting_the_second_comes_late():
+    appearances = np.array([[9.0, 0, 0], [9, 0.1, 0], [0, 9, 0], [0, 0, 9]])
+    assert ranking(np.array([4.0, 3.9, 2, 1]), appearances, np.zeros((0, 3)), 4) == [0, 2, 3, 1]
+    # And what is like pictures that people have looked at comes last altogether.
+    assert ranking(np.array([4.0, 3.9, 2, 1]), appearances, appearances[:1] + 0.01, 2) == [2, 3]
+
+
+def test_pictures_without_doubt_are_not_named():
+    assert ranking(np.array([0.0, 1, 0]), np.eye(3), np.zeros((0, 3)), 20) == [1]
+    assert ranking(np.zeros(3), np.eye(3), np.zeros((0, 3)), 20) == []
+
+
+def test_doubt_is_the_number_of_mistakes_to_be_expected():
+    places = np.array([[0, 0, 0.2, 0.2], [0.01, 0, 0.2, 0.2], [0.5, 0.5, 0.9, 0.9], [0.1, 0.6, 0.3, 0.8]])
+    probabilities = np.array([[0.6, 0.3], [0.5, 0.3], [0.1, 0.1], [0.01, 0.005]])
+    windows = Windows(places, probabilities, np.zeros(4, int), np.zeros((4, 4), int))
+    # The first place is wrong with 0.4; the second window shows the same; "nothing" at the third is wrong with 0.2; and
+    # the fourth nobody would notice.
+    assert examination.doubt(windows) == pytest.approx(0.4 + 0.2)
+    none = Windows(places[:0], probabilities[:0], np.zeros(0, int), np.zeros((0, 4), int))
+    assert examination.doubt(none) == 0
+
+
+def test_padding_is_no_part_of_what_a_picture_is_like():
+    logits = np.ones((7, 7, 3), np.float32)
+    logits[5:] = 100
+    assert examination.appearance([Level(logits, 224, 150)]).tolist() == [1, 1, 1]
+
+
+def test_an_examination_holds_what_detection_finds(builtin_model, gallery):
+    from annotator.detection import detect, examine
+
+    picture = np.asarray(Image.open(gallery / "duo_in_oil.png").convert("RGB").resize((300, 300)))
+    found = examine(builtin_model, picture, 0.3, 100)
+    plain = detect(builtin_model, picture, 0.3, 100)
+    assert np.array_equal(found.detections.boxes, plain.boxes)
+    assert np.array_equal(found.detections.scores, plain.scores)
+    assert found.doubt > 0
+    assert found.appearance.shape == (len(builtin_model.configuration.class_labels),)
+
+
+@pytest.fixture
+def wall(project, small, loaded_once):
+    names = ("harp_in_oil.png", "violin_in_oil.png", "guitar_fresco.png", "piano_fresco.png")
+    return project, [project.add_image(small / name) for name in names]
+
+
+def run(project, **values):
+    launched = project.launch(threshold=0.2, **values)
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    return project.server.store.get("job", launched.job)
+
+
+def tagged(project):
+    """The images that Cytomine's list shows when it is filtered by the tag, asked for with the plain client."""
+    access = project.server.access
+    (tag,) = project.server.store.find("tag", name=LOOK_NEXT)
+    with Cytomine(access.host, access.public_key, access.private_key, verbose=50, configure_logging=False):
+        found = ImageInstanceCollection(tags=tag["id"])
+        found = found.fetch_with_filter("project", project.id)
+    return {image.id for image in found}
+
+
+def test_a_job_tags_what_to_look_at_next_and_the_following_one_moves_the_tags(wall):
+    project, images = wall
+    store = project.server.store
+    first = run(project)
+    assert re.search(r" images to look at next: look_next\.html\.$", first["statusComment"])
+    assert 2 <= len(tagged(project)) <= 4
+    page = {row["filename"]: store.file(row["stored"]).read_text() for row in store.find("jobdata", job=first["id"])}
+    assert "mistakes expected" in page["look_next.html"]
+    assert page["look_next.html"].count("data:image/jpeg") == len(tagged(project))
+
+    seen = max(tagged(project))
+    store.update("imageinstance", seen, reviewed=True, reviewUser=project.server.user["id"])
+    run(project)
+    assert tagged(project)
+    assert seen not in tagged(project)
+    run(project)  # and what is tagged already stays so once
+    rows = [row for row in store.find("tagdomainassociation") if row["domainIdent"] in images]
+    assert len(rows) == len(tagged(project))
+
+
+def test_one_image_leaves_nothing_to_choose(wall):
+    project, images = wall
+    assert "look at next" not in run(project, cytomine_id_images=images[0])["statusComment"]
+
+
+def test_without_the_right_to_tag_the_page_still_says_it(wall, no_pauses):
+    project, _ = wall
+    project.server.fail({"path": "tag", "method": "POST", "kind": "status", "value": 403, "times": 9})
+    job = run(project)
+    assert "to look at next: look_next.html." in job["statusComment"]
+    assert "look_next.html" in [row["filename"] for row in project.server.store.find("jobdata", job=job["id"])]
+
+
+def test_tags_of_people_are_left_alone(wall):
+    project, images = wall
+    store = project.server.store
+    run(project)
+    mine = store.add("tag", name="for the catalogue", user=project.server.user["id"])
+    kept = store.add(
+        "tagdomainassociation", tag=mine["id"], tagName=mine["name"], ownerKind="imageinstance", domainIdent=images[0]
+    )
+    run(project)
+    assert store.get("tagdomainassociation", kept["id"])
+
+
+def test_every_name_on_the_page_is_text(project, small, tmp_path, loaded_once):
+    for number in range(2):
+        hostile = tmp_path / f"<script>{number}.png"
+        hostile.write_bytes((small / "harp_in_oil.png").read_bytes())
+        seed.add_image(project.server.store, project.id, hostile)
+    job = run(project)
+    rows = project.server.store.find("jobdata", job=job["id"])
+    (page,) = [
+        project.server.store.file(row["stored"]).read_text() for row in rows if row["filename"] == "look_next.html"
+    ]
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page

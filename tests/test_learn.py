@@ -67,6 +67,11 @@ def annotate(project, **values):
     return project.server.store.get("job", launched.job)
 
 
+def uses_of(project, images):
+    rows = project.server.store.find("property", ownerKind="imageinstance", key="instrument_use")
+    return [row for row in rows if row["domainIdent"] in images]
+
+
 def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     project, lens, images = collection
     server = project.server
@@ -76,7 +81,7 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
 
     trained = annotate(project, mode="train", cytomine_id_terms=f"{lens},{_term(project, 'gitaren')}")
     assert trained["statusComment"].startswith("Promoted. The new model is better on "), trained["statusComment"]
-    uses = [row["value"] for row in server.store.find("property", ownerKind="imageinstance", key="instrument_use")]
+    uses = [row["value"] for row in uses_of(project, images)]
     assert sorted(set(uses)) == ["test", "training"]
     assert uses.count("test") == 9
     (page,) = server.store.find("jobdata", job=trained["id"])
@@ -204,7 +209,7 @@ def test_two_trainings_at_once_do_not_disturb_each_other(collection):
     launched = [project.launch(mode="train", cytomine_id_terms=terms) for _ in range(2)]
     running = [subprocess.Popen([sys.executable, "run.py", *one.arguments[2:]]) for one in launched]
     assert [process.wait() for process in running] == [0, 0]
-    uses = store.find("property", ownerKind="imageinstance", key="instrument_use")
+    uses = uses_of(project, images)
     assert len(uses) == len({row["domainIdent"] for row in uses}) == len(images) == 12
     comments = [store.get("job", one.job)["statusComment"] for one in launched]
     promoted = [comment.startswith("Promoted. The new model is better on ") for comment in comments]

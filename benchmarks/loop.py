@@ -17,6 +17,7 @@ from annotator.embedded.process import running
 from annotator.embedded.store import Store
 from annotator.models import builtin, bundle
 from annotator.parameters import descriptor
+from annotator.platform.jobs import MODEL_FILE
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.curator import Instrument, look_through
 from training import champion, datasets
@@ -92,7 +93,7 @@ def _rounds(
         start = time.perf_counter()
         trained = job(mode="train")
         seconds = time.perf_counter() - start
-        (row,) = store.find("attachedfile", ownerKind="job", domainIdent=trained["id"])
+        (row,) = store.find("attachedfile", domainIdent=trained["id"], filename=MODEL_FILE)
         path = folder / f"{trained['id']}.zip"
         path.write_bytes(store.file(row["stored"]).read_bytes())
         comparison = champion.compare(builtin.load(), bundle.load(path), others)

@@ -9,7 +9,7 @@ ATTEMPTS = 4
 
 
 def read(connection: Connection, class_name: str, number: int, what: str) -> dict[str, str]:
-    """The properties of an object.
+    """The properties of an object; of one that two jobs wrote at the same moment, the first.
 
     Args:
         connection: to the server.
@@ -18,7 +18,7 @@ def read(connection: Connection, class_name: str, number: int, what: str) -> dic
         what: the object, for people.
     """
     rows = connection.items(f"domain/{class_name}/{number}/property.json", what=f"the properties of {what}")
-    return {str(row["key"]): str(row["value"]) for row in rows}
+    return {str(row["key"]): str(row["value"]) for row in sorted(rows, key=lambda row: -row["id"])}
 
 
 def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> str:

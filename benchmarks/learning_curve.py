@@ -1,0 +1,76 @@
+"""How much is learnt from how many validated artworks, looked through at random or in the order that is advised."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from annotator.detection import examine
+from annotator.look_next import ranking
+from annotator.models import builtin
+from annotator.models.bundle import Model
+from annotator.pictures import open_rgb
+from benchmarks.accuracy import ARTWORKS
+from benchmarks.chain import smaller
+from training import champion, datasets, evaluate, feedback
+from training.datasets import Picture
+
+COUNTS = (5, 10, 20, 37)  # validated artworks: the last is all of a half
+SPLITS = 4  # into a half to learn from and one to judge by
+FIGURES = ("average", "any_ap10", "any_ap30", "any_ap50")
+
+
+def run() -> dict[str, object]:
+    """Average precisions by number of validated artworks in both orders: mean, least and most over the splits."""
+    if not ARTWORKS.exists():
+        return {"skipped": "the artworks do not lie beside the project"}
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = [smaller(picture, Path(folder)) for picture in datasets.read(ARTWORKS, "coco")]
+        rows: dict[str, list[dict[str, float]]] = {}
+        for seed in range(SPLITS):
+            for name, figures in _split(pictures, seed).items():
+                rows.setdefault(name, []).append(figures)
+                print(seed, name, {key: round(value, 3) for key, value in figures.items()}, flush=True)
+    result: dict[str, object] = {"splits": SPLITS}
+    for name, own in rows.items():
+        values = {key: [figures[key] for figures in own] for key in own[0]}
+        result[name] = {key: [round(f(value), 3) for f in (np.mean, min, max)] for key, value in values.items()}
+    return result
+
+
+def _split(pictures: Sequence[Picture], seed: int) -> dict[str, dict[str, float]]:
+    """The figures on one half of the artworks, by what was learnt from the other."""
+    lot = random.Random(seed)  # noqa: S311
+    lots = {picture.path: lot.random() for picture in pictures}
+    # Halves with as many artworks of each instrument.
+    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), lots[one.path]))
+    looked, judged = ordered[1::2], ordered[0::2]
+    lot.shuffle(looked)
+    model = builtin.load()
+    examined = [examine(model, open_rgb(picture.path), 0.5, 100) for picture in looked]
+    doubts, appearances = ([getattr(one, key) for one in examined] for key in ("doubt", "appearance"))
+    order = ranking(np.array(doubts), np.array(appearances), np.zeros((0, len(appearances[0]))), len(looked))
+    advised = [looked[position] for position in order]
+    advised += [picture for picture in looked if picture not in advised]
+    found = {"none": _figures(model, judged)}
+    for count in COUNTS:
+        for name, own in (("random", looked), ("advised", advised)):
+            if count < len(looked) or name == "random":
+                found[f"{name} {count}"] = _learnt(own[:count], judged)
+    return found
+
+
+def _learnt(looked: Sequence[Picture], judged: Sequence[Picture]) -> dict[str, float]:
+    regions = [region for picture in looked for region in picture.regions if not region.difficult]
+    model = feedback.learn(builtin.load(), looked) if regions else builtin.load()
+    return {"instruments": len(regions)} | _figures(model, judged)
+
+
+def _figures(model: Model, judged: Sequence[Picture]) -> dict[str, float]:
+    found = [evaluate.detections_of(model, picture.path) for picture in judged]
+    values = champion.resampled(model.labels, found, judged)
+    return {key: float(values[key][0]) for key in FIGURES}

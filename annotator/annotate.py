@@ -81,12 +81,13 @@ def annotate(
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
 
     identity = f"{model.name} {model.version}"
+    looking = identity
+    if parameters.longest_side > LONGEST_SIDE:  # what was looked at in less detail is not done
+        looking += f" at {parameters.longest_side} pixels"
     settings = (
-        f"{identity}, threshold {'its own' if asked is None else asked}, at most {parameters.max_detections} detections"
+        f"{looking}, threshold {'its own' if asked is None else asked}, at most {parameters.max_detections} detections"
     )
-    if parameters.longest_side > LONGEST_SIDE:
-        settings += f", {parameters.longest_side} pixels"
-    earlier = _earlier(connection, job, parameters, settings, identity, images, outcome)
+    earlier = _earlier(connection, job, parameters, settings, looking, images, outcome)
     waiting = [image for image in images if image.id not in outcome.earlier]
 
     known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]

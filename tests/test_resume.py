@@ -116,6 +116,12 @@ def test_images_that_the_model_has_done_are_skipped(painted, clean, small):
     assert "4 images done before" in painted.server.store.get("job", launched.job)["statusComment"]
 
 
+def test_images_that_the_model_has_seen_in_less_detail_are_not_skipped(painted, clean):
+    launched = painted.launch(skip_annotated=True, longest_side=4000)
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    assert "done before" not in painted.server.store.get("job", launched.job)["statusComment"]
+
+
 def test_two_jobs_at_once_do_not_disturb_each_other(painted, clean):
     launched = [painted.launch() for _ in range(2)]
     codes = []

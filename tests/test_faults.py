@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,14 +35,18 @@ EACH_ON_ITS_OWN = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
 @pytest.fixture(scope="module")
-def pictures(small):
-    """Small pictures, among them one in which several instruments are found."""
+def pictures(small, tmp_path_factory):
+    """Small pictures, among them one in which several instruments are found, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for name in NAMES:
+        if name != "several.png":
+            shutil.copy(small / name, folder)
     parts = [Image.open(small / name) for name in (NAMES[0], NAMES[3], "duo_in_oil.png")]
     several = Image.new("RGB", (384, 128))
     for position, part in enumerate(parts):
         several.paste(part, (128 * position, 0))
-    several.save(small / "several.png")
-    return small
+    several.save(folder / "several.png")
+    return folder
 
 
 def painted(server, pictures):

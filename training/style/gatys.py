@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from PIL import Image
-from scipy.optimize import minimize
+from scipy.optimize import Bounds, minimize
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb
@@ -147,7 +147,7 @@ def improved(terms: Any, pixels: np.ndarray, steps: int) -> tuple[np.ndarray, np
         pixels.ravel() / unit,
         jac=True,
         method="L-BFGS-B",
-        bounds=[(0, 255 / unit)] * pixels.size,
+        bounds=Bounds(0, 255 / unit),
         callback=note,
         options={"maxiter": steps, "maxfun": 10 * steps, "ftol": 0, "gtol": 0},
     )

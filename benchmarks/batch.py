@@ -55,15 +55,15 @@ class Collection:
 
 
 @contextmanager
-def collection() -> Iterator[Collection]:
-    """`IMAGES` images of `SIDE` pixels, `PICTURES` different ones."""
+def collection(images: int = IMAGES) -> Iterator[Collection]:
+    """So many images of `SIDE` pixels, `PICTURES` different ones."""
     with tempfile.TemporaryDirectory() as name, running(Path(name)) as access:
         pictures = _pictures(Path(name) / "pictures")
         store = Store(Path(name))
         user = store.find("user", algo=False)[0]
         project = seed.create_project(store, "Collection", user, ["Violin", "Harp", "Guitar", "Piano", "Drum"])
         software = seed.register_software(store, descriptor(), project["id"])
-        for number in range(IMAGES):
+        for number in range(images):
             seed.add_image(store, project["id"], pictures[number % PICTURES])
         yield Collection(store, access, project["id"], software["id"])
 

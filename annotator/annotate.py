@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -100,7 +100,7 @@ def annotate(
         if (term := term_of_instrument.get(label.mimo_id or -1) or term_of_name.get(label.name))
     }
 
-    from annotator.detection import SCAN_SIDE, Finer, finer_sizes
+    from annotator.detection import SCAN_SIDE, Finer, finer_sizes, reads
 
     evidence = None
     if parameters.evidence:
@@ -110,7 +110,15 @@ def annotate(
 
     def finer(image: ProjectImage) -> dict[str, Finer]:
         sizes = finer_sizes(image.width, image.height, parameters.longest_side)
-        return {"finer": Finer(sizes, partial(fetch_rectangle, connection, image))} if sizes else {}
+        if not sizes:
+            return {}
+
+        def tell(share: float) -> None:
+            done = len(outcome.counts) + len(outcome.failures)
+            comment = f"{done} of {many(len(waiting), 'image')}; of the next, {image.name}, {share:.0%}."
+            job.report(2 + 97 * (done + share) / len(waiting), comment)
+
+        return {"finer": Finer(sizes, _told(partial(fetch_rectangle, connection, image), reads(model, sizes), tell))}
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
@@ -220,6 +228,21 @@ def _earlier(
         done |= record.done
     outcome.earlier |= {image.id: done[image.id] for image in images if image.id in done}
     return None if own.settings is None and not before else [record.user for record in before]
+
+
+def _told(read: Callable[..., np.ndarray], total: int, tell: Callable[[float], None]) -> Callable[..., np.ndarray]:
+    """The same function, which after each tenth of ``total`` calls, if there are ten, tells the share that is done."""
+    done = 0
+
+    def told(*arguments: object) -> np.ndarray:
+        nonlocal done
+        found = read(*arguments)
+        done += 1
+        if total >= 10 and 10 * done // total > 10 * (done - 1) // total:
+            tell(done / total)
+        return found
+
+    return told
 
 
 def _duration(seconds: float) -> str:

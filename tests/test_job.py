@@ -148,7 +148,10 @@ def test_interrupted_in_the_middle(painted_large, server, gallery, tmp_path, han
     assert list(tmp_path.iterdir()) == []
 
 
-def test_small_instruments_are_found_where_more_pixels_are_looked_at(project, wide, no_pauses, server, loaded_once):
+def test_small_instruments_are_found_where_more_pixels_are_looked_at(
+    project, wide, no_pauses, server, loaded_once, caplog
+):
+    caplog.set_level("INFO")
     project.add_image(wide)
     assert job_module.run(project.launch(create_terms=True).arguments) is ExitCode.OK
     assert project.annotations() == []
@@ -157,6 +160,9 @@ def test_small_instruments_are_found_where_more_pixels_are_looked_at(project, wi
     (found,) = [shapely.from_wkt(item["location"]) for item in project.annotations()]
     harp = shapely.box(4100, 480 - 325, 4198, 480 - 200)
     assert found.intersection(harp).area > 0.5 * found.union(harp).area
+    shares = re.findall(r" (\d+) % 0 of 1 image; of the next, wide\.png, (\d+)%\.", caplog.text)
+    assert len(shares) >= 10
+    assert shares[-1] == ("99", "100")
 
     server.fail({"path": "/window-", "method": "GET", "kind": "html", "times": 99})
     launched = project.launch(longest_side=100_000)

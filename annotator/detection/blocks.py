@@ -133,6 +133,23 @@ def fine_rows(
         done = y.last
 
 
+def reads(model: Model, sizes: Sequence[Size]) -> int:
+    """How often `levels` reads pixels for levels of these sizes."""
+    found = 0
+    for width, height in sizes:
+        down = len(spans(-(-height // STRIDE), FINE_SIDE, FINE_HALO))
+        found += sum(down * len(spans(band.stop - band.start, FINE_SIDE, FINE_HALO)) for band in _bands(model, width))
+    return found
+
+
+def _bands(model: Model, width: int) -> list[Span]:
+    return spans(-(-width // STRIDE), BAND, _halo(model), WIDEST - 1)
+
+
+def _halo(model: Model) -> int:
+    return BOX_HALO if model.has_boxes else HALO
+
+
 def levels(model: Model, finer: Finer) -> Iterator[tuple[int, int, Iterator[Level]]]:
     """Passes of the network over the finer levels of a picture.
 
@@ -159,11 +176,10 @@ def _parts(
     model: Model, shallow: keras.Model, deep: keras.Model, finer: Finer, width: int, height: int
 ) -> Iterator[Level]:
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
-    halo = BOX_HALO if model.has_boxes else HALO
-    rows, columns = -(-height // STRIDE), -(-width // STRIDE)
+    halo, rows = _halo(model), -(-height // STRIDE)
     each, boxes_each = STRIDE // FINE_STRIDE, STRIDE // BOX_STRIDE
     right = 0  # where the columns end that earlier bands had
-    for band in spans(columns, BAND, halo, WIDEST - 1):
+    for band in _bands(model, width):
 
         def read(cells: Rectangle, left: int = band.start) -> np.ndarray:
             x0, y0, x1, y1 = (side * STRIDE for side in cells)

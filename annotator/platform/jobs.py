@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -20,6 +21,7 @@ MODEL_FILE = "model.zip"
 JOB = "be.cytomine.processing.Job"
 LARGEST_MODEL = 1 << 30
 SECONDS_BETWEEN_REPORTS = 1.0
+LAST_REPORT = 5.0  # seconds that the end waits for a report that is on its way
 ATTEMPTS = 4  # at telling the server how the job ended
 
 
@@ -36,6 +38,8 @@ class RunningJob:
         self._job = job
         self._last_report = -SECONDS_BETWEEN_REPORTS
         self._progress = 0.0
+        self._reporting = threading.Lock()
+        self._ended = False
         self.id: int = job["id"]
         self.user: int = job["userJob"]
 
@@ -65,11 +69,15 @@ class RunningJob:
     def report(self, progress: float, comment: str, *, at_once: bool = False) -> None:
         """Tell the server how far the job is: progress in 0..100. At most once a second unless ``at_once``.
 
-        A report that does not get through is not worth a failure.
+        Any thread may call it; after the job's end it says nothing. A report that does not get through is not worth a
+        failure.
         """
         log.info("%3d %% %s", progress, comment)
-        self._progress = progress
-        if at_once or time.monotonic() - self._last_report >= SECONDS_BETWEEN_REPORTS:
+        with self._reporting:
+            self._progress = progress
+            early = time.monotonic() - self._last_report < SECONDS_BETWEEN_REPORTS
+            if self._ended or (early and not at_once):
+                return
             self._last_report = time.monotonic()
             try:
                 self._put(RUNNING, comment)
@@ -90,6 +98,10 @@ class RunningJob:
         self._end(FAILED, comment)
 
     def _end(self, status: int, comment: str) -> None:
+        # A report of another thread must not arrive after the end and undo it; one that hangs is not waited for long.
+        self._ended = True
+        if self._reporting.acquire(timeout=LAST_REPORT):
+            self._reporting.release()
         for attempt in range(ATTEMPTS):
             try:
                 self._put(status, comment)

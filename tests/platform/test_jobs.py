@@ -1,3 +1,6 @@
+import threading
+import time
+
 import pytest
 
 from annotator.embedded import seed
@@ -96,6 +99,32 @@ def test_reports_come_at_most_once_a_second_and_may_get_lost(connection, server)
     assert server.store.get("job", job.id)["statusComment"] is None
     job.report(3, "Heard.", at_once=True)
     assert server.store.get("job", job.id)["statusComment"] == "Heard."
+
+
+def test_a_report_that_is_on_its_way_does_not_undo_the_end(connection, server):
+    job = RunningJob.launched(connection)
+    server.fail({"path": "/api/job/", "method": "PUT", "kind": "hang", "value": 1.0})
+    late = threading.Thread(target=job.report, args=(40, "On the way."), kwargs={"at_once": True})
+    late.start()
+    time.sleep(0.3)
+    job.fail("It was not to be.")
+    late.join()
+    job.report(50, "Too late.", at_once=True)
+    stored = server.store.get("job", job.id)
+    assert (stored["status"], stored["statusComment"]) == (jobs.FAILED, "It was not to be.")
+
+
+def test_the_end_does_not_wait_for_a_report_that_hangs(connection, server, monkeypatch):
+    monkeypatch.setattr(jobs, "LAST_REPORT", 0.2)
+    job = RunningJob.launched(connection)
+    server.fail({"path": "/api/job/", "method": "PUT", "kind": "hang", "value": 3.0})
+    late = threading.Thread(target=job.report, args=(40, "On the way."), kwargs={"at_once": True})
+    late.start()
+    time.sleep(0.3)
+    job.succeed("Done.")
+    assert late.is_alive()
+    assert server.store.get("job", job.id)["statusComment"] == "Done."
+    late.join()
 
 
 def test_telling_the_end_is_tried_again(connection, server, no_pauses):

@@ -12,8 +12,10 @@ ENV PATH=/opt/instruments/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 
 COPY descriptor.json run.py LICENSE /app/
 COPY annotator /app/annotator
+COPY training /app/training
 # Singularity runs as the cluster's user, not as root, on a read-only file system.
 RUN chmod -R a+rX /app /opt/instruments \
-    && cd /app && python -c "from annotator.models import builtin; print(builtin.load().version)"
+    && cd /app && python -c "from annotator.models import builtin; print(builtin.load().version)" \
+    && python -c "import training.feedback, training.champion, training.style.stylise"
 # The working directory is the cluster's, so nothing may depend on it.
 ENTRYPOINT ["python", "/app/run.py"]

@@ -1,8 +1,10 @@
 """Training jobs over real HTTP: a curator looks through what a job found, another job learns from it."""
 
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,6 +30,7 @@ from training.datasets import Picture, Region
 from training.evaluate import detections_of
 from training.style import stylise
 
+ROOT = Path(__file__).parents[1]
 SIDE = 260
 
 
@@ -252,6 +255,30 @@ def test_all_of_one_term_can_be_learnt_and_what_is_too_little_is_told(project, s
     assert "Serpent is new to the model and has 2 annotations, 3 are the least: not learnt yet." in html
     (file,) = store.find("attachedfile", domainIdent=learnt["id"], filename="model.zip")
     assert file["stored"]
+
+
+def in_the_image(folder):
+    """The files of this project that the container image has: what the Dockerfile copies and docker is let see."""
+    let_in = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for line in re.findall(r"^COPY (.+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources if target.startswith("/app/") else ():
+            assert source in let_in
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, folder / target[1:], ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, folder / target[1:])
+    return folder / "app"
+
+
+def test_what_is_in_the_container_image_is_all_that_a_training_job_needs(project, small, tmp_path):
+    say(project, small / "harp_in_oil.png", _term(project, "Harps"), 3)
+    (tmp_path / "app").mkdir()
+    launched = project.launch(mode="train_and_annotate")
+    command = [sys.executable, in_the_image(tmp_path) / "run.py", *launched.arguments[2:]]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
+    assert "3 images. " in store_comment(project, launched)
 
 
 @pytest.mark.parametrize("path", ["ImageInstance/.*/property", "attachedfile"])

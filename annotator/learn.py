@@ -102,6 +102,9 @@ def learn(
     notes += too_few
     for note in notes:
         log.warning("%s", note)
+    if parameters.backbone is not None and learnt:
+        job.report(3, f"Loading the weights of {parameters.backbone}.", at_once=True)
+        begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
 
     by_image: dict[int, list[Judgement]] = {}
     for judgement in judgements:
@@ -137,8 +140,6 @@ def learn(
     (folder / IMAGES_FILE).write_text(json.dumps(number_of), encoding="utf-8")
     job.attach(folder / IMAGES_FILE)
     with outcome.timed("train"):
-        if parameters.backbone is not None:
-            begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
         model = feedback.learn(begun, training, copies, target if parameters.adversarial else ())
         source = many(len(training), "image")
         if copies:

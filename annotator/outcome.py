@@ -49,7 +49,8 @@ class Outcome:
         """How many images failed, and why; empty if none did."""
         if not self.failures:
             return ""
-        return f"{many(len(self.failures), 'image')} failed: {'; '.join(self.failures.values())}"
+        reasons = "; ".join(reason.removesuffix(".") for reason in self.failures.values())
+        return f"{many(len(self.failures), 'image')} failed: {reasons}."
 
 
 def many(count: int, noun: str) -> str:

@@ -111,7 +111,8 @@ class JobParameters:
     backbone: str | None = _parameter(
         "String",
         "Backbone",
-        "Training: network to start anew from, efficientnet-lite0, resnet50, vgg16 or vgg19. Empty: the model in use.",
+        "Training: network to start anew from, efficientnet-lite0, or resnet50, vgg16 or vgg19, whose weights are "
+        "fetched from the internet. Empty: the model in use.",
     )
     max_training_images: int = _parameter(
         "Number", "Most training images", "Training: images to learn from at the most, those that teach most.", 500

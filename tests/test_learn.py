@@ -1,5 +1,6 @@
 """Training jobs over real HTTP: a curator looks through what a job found, another job learns from it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -279,6 +280,19 @@ def test_what_is_in_the_container_image_is_all_that_a_training_job_needs(project
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
     assert "3 images. " in store_comment(project, launched)
+
+
+def test_weights_that_cannot_be_fetched_are_told_before_the_pictures_are_fetched(project, small, tmp_path):
+    say(project, small / "harp_in_oil.png", _term(project, "Harps"), 3)
+    launched = project.launch(mode="train", backbone="vgg19")
+    command = [sys.executable, "run.py", *launched.arguments[2:]]
+    no_internet = os.environ | {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path)}
+    ended = subprocess.run(command, cwd=ROOT, env=no_internet, capture_output=True, text=True, check=False)
+    assert ended.returncode == ExitCode.BAD_MODEL, ended.stdout + ended.stderr
+    comment = store_comment(project, launched)
+    assert comment.startswith("The weights 'imagenet' of vgg19 cannot be had: ")
+    assert "Take efficientnet-lite0" in comment
+    assert "images fetched" not in ended.stdout + ended.stderr
 
 
 @pytest.mark.parametrize("path", ["ImageInstance/.*/property", "attachedfile"])

@@ -83,8 +83,9 @@ def load_weights(network: keras.Model, backbone: str, weights: str) -> None:
         BACKBONES[backbone].load_imagenet(network, None if weights == "imagenet" else Path(weights))
     except Exception as error:  # h5py and keras raise many kinds
         raise AnnotatorError(
-            f"The weights {weights!r} of {backbone} cannot be had: {str(error).splitlines()[0]}. Give --weights "
-            "the file of keras.applications without top, or random.",
+            f"The weights {weights!r} of {backbone} cannot be had: {str(error).splitlines()[0]}. Take "
+            "efficientnet-lite0, whose weights are here, let this machine reach the internet, or, in a shell, give as "
+            "--weights the file of keras.applications without top.",
             ExitCode.BAD_MODEL,
         ) from error
 

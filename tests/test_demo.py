@@ -104,7 +104,7 @@ PICTURES = [
         100,
         80,
         [
-            Finding("Violin", 3573, 0.9, box(10, 20, 30, 60), "Viola 0.7000"),
+            Finding("Violin", 3573, 0.9, box(10, 20, 30, 60), "Viola 0.70"),
             Finding("Oddity", None, 0.4, box(0, 0, 5, 5)),
         ],
         b"jpeg",
@@ -121,7 +121,7 @@ def test_coco_file_is_read_by_pycocotools(tmp_path):
     coco = COCO(tmp_path / "coco.json")
     annotation = coco.loadAnns(coco.getAnnIds(imgIds=[1]))[0]
     assert annotation["bbox"] == [10, 20, 20, 40]
-    assert annotation["also"] == "Viola 0.7000"
+    assert annotation["also"] == "Viola 0.70"
     assert coco.annToMask(annotation).sum() == 800
     assert [(item["name"], item["mimo_id"]) for item in written["categories"]] == [
         ("Lute", "3394"),
@@ -143,7 +143,7 @@ def test_page_shows_everything_and_needs_nothing():
     tags = Tags(text).tags
     assert "2 musical instruments in 1 of 3" in " ".join(text.split())
     assert [attributes["points"] for tag, attributes in tags if tag == "polygon"][-1].startswith("30.0,20.0")
-    assert "or Viola 0.7000" in text
+    assert "or Viola 0.70" in text
     assert "MIMO 3573 · Hornbostel-Sachs 321.322-7 · Violins" in text
     assert "c.png: its pixels cannot be decoded" in text
     addresses = [value for _, attributes in tags for name, value in attributes.items() if name in ("src", "href")]

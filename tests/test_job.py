@@ -79,7 +79,7 @@ def check_annotations(painted, user, server):
         assert 0.5 <= float(properties["score"]) <= 1
         assert re.fullmatch(r"imagenet-efficientnet-lite0 [0-9a-f]{12}", properties["model"])
         if "also" in properties:
-            assert re.fullmatch(r"[A-Z][\w ]* [01]\.\d{4}(, [A-Z][\w ]* [01]\.\d{4})*", properties["also"])
+            assert re.fullmatch(r"[A-Z][\w ]* [01]\.\d\d(, [A-Z][\w ]* [01]\.\d\d)*", properties["also"])
             assert properties["instrument"] not in properties["also"]
         assert len(item.term) <= 1
         names |= {terms[number] for number in item.term}

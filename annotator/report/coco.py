@@ -12,13 +12,13 @@ ALTERNATIVES = 5  # other names that a detection mentions: more than a person re
 
 
 def alternatives_text(names: Sequence[str], alternatives: Mapping[int, float]) -> str:
-    """What else a detection may be, best first, with scores: "Viola 0.7000, Lute 0.2100".
+    """What else a detection may be, best first, with scores: "Viola 0.70, Lute 0.21".
 
     Args:
         names: of all labels.
         alternatives: from positions of labels to scores, highest first.
     """
-    return ", ".join(f"{names[label]} {score:.4f}" for label, score in list(alternatives.items())[:ALTERNATIVES])
+    return ", ".join(f"{names[label]} {score:.2f}" for label, score in list(alternatives.items())[:ALTERNATIVES])
 
 
 @dataclass(frozen=True)

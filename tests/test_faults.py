@@ -105,7 +105,10 @@ KINDS = [
 @st.composite
 def failures(draw):
     if draw(st.integers(0, 4)) == 0:
-        place, kind = ("POST", r"/annotation\.json"), {"kind": draw(st.sampled_from(["partial", "no_properties"]))}
+        place, kind = (
+            ("POST", r"/annotation\.json"),
+            {"kind": draw(st.sampled_from(["partial", "no_properties", "no_terms"]))},
+        )
     else:
         place, kind = draw(st.sampled_from(PLACES)), draw(st.sampled_from(KINDS))
     rule = {"method": place[0], "path": place[1], "times": draw(st.integers(1, 4)), "after": draw(st.integers(0, 12))}
@@ -128,6 +131,7 @@ def test_whatever_fails_nothing_is_lost_or_doubled(server, pictures, clean, no_p
         overlaps = annotations._overlaps([item[0] for item in found], [item[0] for item in wanted])
         assert (overlaps > annotations.SAME_DETECTION).sum(axis=0).tolist() == [1] * len(wanted)
         assert len(found) == len(wanted)
+        assert sorted(item[1] for item in found) == sorted(item[1] for item in wanted)
         assert all({"score", "instrument", "model"} <= dict(properties).keys() for _, _, properties in found)
 
 
@@ -174,6 +178,7 @@ def start():
 @given(data=st.data())
 @settings(max_examples=100 if THOROUGH else 3, deadline=None, suppress_health_check=EACH_ON_ITS_OWN)
 def test_a_killed_job_is_completed_by_the_next(server, pictures, clean, start, data):
+    seconds = data.draw(st.floats(0, 3.0), label="seconds")  # first, for hypothesis may end an example here
     project = painted(server, pictures)
     first = launch(project)
     child, ended = start(first.arguments)
@@ -181,7 +186,7 @@ def test_a_killed_job_is_completed_by_the_next(server, pictures, clean, start, d
     store = server.store
     while store.get("job", first.job)["statusComment"] in (None, "", "Choosing images."):
         time.sleep(0.01)
-    time.sleep(data.draw(st.floats(0, 3.0), label="seconds"))
+    time.sleep(seconds)
     os.kill(child, signal.SIGKILL)
     ended()
     note(f"{sum(map(len, drawn(project)))} annotations, {store.get('job', first.job)['statusComment']}")

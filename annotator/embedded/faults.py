@@ -23,6 +23,7 @@ KINDS = (
     "truncate",  # send half of the answer
     "partial",  # of a bulk upload store the first half only (206)
     "no_properties",  # drop the properties that come with annotations, as core 3.0 does
+    "no_terms",  # drop the terms that come with annotations, as a server that is stopped before it stores them
     "lost_answer",  # do the work, then answer 504
     "twice",  # do the work twice, as when something on the way repeats a request
     "too_many",  # answer 429, to be asked again after that many seconds; do nothing

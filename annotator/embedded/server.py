@@ -623,8 +623,9 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
             image = store.get("imageinstance", int(item.get("image") or 0))
             if image:
                 writable_project(image["project"])
-            if getattr(g, "fault", None) is not None and g.fault.kind == "no_properties":
-                item = {key: value for key, value in item.items() if key != "properties"}
+            dropped = {"no_properties": "properties", "no_terms": "term"}
+            if getattr(g, "fault", None) is not None and g.fault.kind in dropped:
+                item = {key: value for key, value in item.items() if key != dropped[g.fault.kind]}
             return annotations.add(store, g.user, item)
 
         place = "algoannotations" if g.user["algo"] else "userannotations"

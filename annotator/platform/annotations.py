@@ -124,6 +124,9 @@ def upload(
         )
     _delete_doubles(connection, user, stored, pairs[:, 1])
     for i, j in pairs:
+        if not stored[j].get("term"):  # the server may have stopped between the outline and its terms
+            _add_terms(connection, stored[j]["id"], annotations[i].terms)
+    for i, j in pairs:
         lacked = _add_properties(connection, stored[j]["id"], annotations[i].properties)
         if plain and not lacked:
             break  # one tells of all
@@ -216,6 +219,27 @@ def remove_unreviewed(connection: Connection, project: int, user: int) -> tuple[
     for item in unreviewed:
         connection.delete(f"annotation/{item['id']}.json", what=f"annotation {item['id']}")
     return len(unreviewed), len(own) - len(unreviewed)
+
+
+def _add_terms(connection: Connection, annotation: int, terms: Sequence[int]) -> None:
+    for term in terms:
+        body = {"annotation": annotation, "annotationIdent": annotation, "term": term, "rate": 0}
+        what = f"term {term} of annotation {annotation}"
+        attempt = 0
+        while True:
+            try:
+                connection.post(f"annotation/{annotation}/term/{term}.json", body, what=what)
+                break
+            except RequestFailed as error:
+                # Carried out although the answer was lost, or not: reading tells, for a second row would be taken too.
+                there = connection.items(f"annotation/{annotation}/term.json", what=f"terms of {annotation}")
+                if any(row["id"] == term for row in there):
+                    break
+                if error.status in REFUSED or attempt == ATTEMPTS - 1:
+                    message = f"Annotation {annotation} stays without its term {term}: {error}"
+                    raise AnnotatorError(message, ExitCode.UPLOAD) from error
+            pause(attempt)
+            attempt += 1
 
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:

@@ -110,6 +110,37 @@ def test_servers_that_drop_properties_get_them_one_by_one(as_job, server, no_pau
     assert len([row for row in rows if row["domainIdent"] in {item.id for item in found}]) == 3
 
 
+@pytest.mark.parametrize(
+    "troubles",
+    [[], ["lost_answer", "close"], ["close", "lost_answer", "status"]],
+    ids=lambda troubles: "+".join(troubles) or "fine",
+)
+def test_an_annotation_whose_term_got_lost_gets_it(as_job, project, server, no_pauses, troubles):
+    connection, image = as_job
+    (term, *_) = server.store.find("term", ontology=project.ontology)
+    server.fail(
+        {"path": "annotation.json", "method": "POST", "kind": "no_terms"},
+        *({"path": "/term/", "method": "POST", "kind": kind, "value": 503} for kind in troubles),
+    )
+    upload(connection, image, connection.user["id"], made(3, (term["id"],)))
+    found = fetch_annotations(connection, connection.user["id"], [image])
+    assert [item.terms for item in found] == [(term["id"],)] * 3
+    rows = server.store.find("annotationterm")
+    assert len([row for row in rows if row["annotation"] in {item.id for item in found}]) == 3
+
+
+def test_a_term_that_cannot_be_stored_is_told(as_job, project, server, no_pauses):
+    connection, image = as_job
+    (term, *_) = server.store.find("term", ontology=project.ontology)
+    server.fail(
+        {"path": "annotation.json", "method": "POST", "kind": "no_terms"},
+        {"path": "/term/", "method": "POST", "kind": "status", "value": 500, "times": 9},
+    )
+    with pytest.raises(AnnotatorError, match=r"stays without its term") as caught:
+        upload(connection, image, connection.user["id"], made(1, (term["id"],)))
+    assert caught.value.code is ExitCode.UPLOAD
+
+
 def test_what_cannot_be_stored_is_counted(as_job, project, no_pauses):
     connection, image = as_job
     wrong = NewAnnotation(made(1)[0].location, (999_999,))

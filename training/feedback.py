@@ -42,7 +42,8 @@ HARD, EASY = 24, 8  # windows that show nothing, of each picture: those most lik
 HARDEST = 400  # of which the hard ones are chosen
 APART = 0.3  # intersection over union that hard windows of a picture may have with each other
 NOTHING = 0.5  # share of the loss that windows without an instrument have
-STRENGTHS = (1e-1, 3e-2, 1e-2, 3e-3)  # of the penalty on the head, the best on pictures left out is taken
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03)  # of the penalty on the head, the best on pictures left out is taken
+SHARED = 0.1  # of that on what moves all instruments of the head alike
 FOLDS = 3  # of the pictures: each in turn is left out, to choose the penalty and the threshold by
 REJECTED = 2.0  # weight of a rejected detection against a window that nobody said anything about
 LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
@@ -198,7 +199,7 @@ def fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The head, kernel and bias, that the examples move from the one given; see `training.head.fit_head`."""
     weights = balanced(examples)
-    return fit_head(examples.features, examples.targets, class_labels, kernel, bias, strength, weights)
+    return fit_head(examples.features, examples.targets, class_labels, kernel, bias, strength, weights, SHARED)
 
 
 def balanced(examples: Examples) -> np.ndarray:

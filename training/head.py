@@ -45,12 +45,17 @@ def fit_head(
     bias: np.ndarray,
     strength: float,
     weights: np.ndarray,
+    shared: float | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The linear head with the least weighted loss plus a penalty for leaving where it starts (L-BFGS).
 
     The loss is the weighted sum of `negative_log_likelihood`; the penalty is strength / 2 times the squared distance
     from the given kernel, so what the data do not speak of stays as it was: what the head knew about other things is
     its prior. Classes of "no instrument" do not move: samples that show none push the instruments away.
+
+    With ``shared`` all classes that move go a part of their way together, under a penalty of its own (Evgeniou & Pontil
+    2004): what tells instruments of these pictures from what shows none is learnt once, also for those of which there
+    is no sample, and does not put those with samples before them.
 
     Args:
         features: (n, channels) float32.
@@ -60,6 +65,7 @@ def fit_head(
         bias: (classes,) where to start.
         strength: of the penalty, above 0.
         weights: (n,) of the samples, they add up to 1.
+        shared: strength of the penalty on what all classes have in common; None: they have nothing.
 
     Returns:
         Kernel and bias, float32.
@@ -72,18 +78,27 @@ def fit_head(
     labels = np.concatenate([[-1], class_labels[free]])
     own = labels[None] == targets[:, None]
 
+    spread, strengths = np.eye(free.sum(), dtype=np.float32), np.full(free.sum(), strength, np.float32)
+    if shared is not None:
+        spread, strengths = (
+            np.append(spread, np.ones_like(spread[:1]), axis=0),
+            np.append(strengths, np.float32(shared)),
+        )
+
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        offset = flat.reshape(len(start), -1).astype(np.float32)
+        parts = flat.reshape(len(start), -1).astype(np.float32)
+        offset = parts @ spread
         logits = np.concatenate([fixed, extended @ (start[:, free] + offset)], axis=1)
         own_logits = np.where(own, logits, -np.inf)
         value = weights @ (logsumexp(logits, axis=1) - logsumexp(own_logits, axis=1))
         slopes = (softmax(logits, axis=1) - softmax(own_logits, axis=1))[:, 1:] * weights[:, None]
-        gradient = extended.T @ slopes.astype(np.float32) + strength * offset
-        return float(value + strength / 2 * (offset.astype(np.float64) ** 2).sum()), gradient.ravel().astype(np.float64)
+        gradient = extended.T @ slopes.astype(np.float32) @ spread.T + strengths * parts
+        penalty = (strengths * parts.astype(np.float64) ** 2).sum() / 2
+        return float(value + penalty), gradient.ravel().astype(np.float64)
 
     found = minimize(
-        loss, np.zeros(start[:, free].size), jac=True, method="L-BFGS-B", options={"maxiter": MAXIMUM_STEPS}
+        loss, np.zeros(len(start) * len(spread)), jac=True, method="L-BFGS-B", options={"maxiter": MAXIMUM_STEPS}
     )
     result = start.copy()
-    result[:, free] += found.x.reshape(len(start), -1).astype(np.float32)
+    result[:, free] += found.x.reshape(len(start), -1).astype(np.float32) @ spread
     return result[:-1], result[-1]

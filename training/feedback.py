@@ -4,8 +4,9 @@ The head is linear, so what it says about a window is what it says about the mea
 learnt from exactly as the scan scores them. A region that people named gives the windows that fit it. A picture that
 they looked through gives windows away from all its instruments, of which those count that the model takes for
 instruments (hard negatives, Felzenszwalb et al. 2010, section 4.4); a rejected detection gives the windows where it
-was. The head stays near what it was where the pictures say nothing, so instruments without new examples keep what was
-learnt about them.
+was. The head stays near what it was where the pictures say nothing, and what tells instruments in these pictures from
+what shows none is learnt for all instruments together. So those without new examples are found better than before; but
+some of them are taken for new ones (`python -m benchmarks forgetting`).
 
 Restyled copies of the pictures may be learnt from besides; nothing is chosen or judged by them. With unlabelled
 pictures a linear map of the features is learnt first, after which their windows look like those of the labelled ones

@@ -74,9 +74,10 @@ class RunningJob:
         """
         log.info("%3d %% %s", progress, comment)
         with self._reporting:
+            if self._ended:
+                return
             self._progress = progress
-            early = time.monotonic() - self._last_report < SECONDS_BETWEEN_REPORTS
-            if self._ended or (early and not at_once):
+            if not at_once and time.monotonic() - self._last_report < SECONDS_BETWEEN_REPORTS:
                 return
             self._last_report = time.monotonic()
             try:

@@ -110,8 +110,10 @@ def test_a_report_that_is_on_its_way_does_not_undo_the_end(connection, server):
     job.fail("It was not to be.")
     late.join()
     job.report(50, "Too late.", at_once=True)
+    job.fail("It was not to be.")
     stored = server.store.get("job", job.id)
-    assert (stored["status"], stored["statusComment"]) == (jobs.FAILED, "It was not to be.")
+    told = stored["status"], stored["progress"], stored["statusComment"]
+    assert told == (jobs.FAILED, 40, "It was not to be.")
 
 
 def test_the_end_does_not_wait_for_a_report_that_hangs(connection, server, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import evidence, properties
-from annotator.platform.connection import REFUSED, Connection, Json, RequestFailed, pause
+from annotator.platform.connection import REFUSED, Connection, Json, RequestFailed, pause, store_once
 from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
 
@@ -223,23 +224,22 @@ def remove_unreviewed(connection: Connection, project: int, user: int) -> tuple[
 
 def _add_terms(connection: Connection, annotation: int, terms: Sequence[int]) -> None:
     for term in terms:
-        body = {"annotation": annotation, "annotationIdent": annotation, "term": term, "rate": 0}
-        what = f"term {term} of annotation {annotation}"
-        attempt = 0
-        while True:
-            try:
-                connection.post(f"annotation/{annotation}/term/{term}.json", body, what=what)
-                break
-            except RequestFailed as error:
-                # Carried out although the answer was lost, or not: reading tells, for a second row would be taken too.
-                there = connection.items(f"annotation/{annotation}/term.json", what=f"terms of {annotation}")
-                if any(row["id"] == term for row in there):
-                    break
-                if error.status in REFUSED or attempt == ATTEMPTS - 1:
-                    message = f"Annotation {annotation} stays without its term {term}: {error}"
-                    raise AnnotatorError(message, ExitCode.UPLOAD) from error
-            pause(attempt)
-            attempt += 1
+        try:
+            # A second row of the same term would be taken too.
+            store_once(partial(_put_term, connection, annotation, term), partial(_term, connection, annotation, term))
+        except RequestFailed as error:
+            message = f"Annotation {annotation} stays without its term {term}: {error}"
+            raise AnnotatorError(message, ExitCode.UPLOAD) from error
+
+
+def _put_term(connection: Connection, annotation: int, term: int) -> None:
+    body = {"annotation": annotation, "annotationIdent": annotation, "term": term, "rate": 0}
+    connection.post(f"annotation/{annotation}/term/{term}.json", body, what=f"term {term} of annotation {annotation}")
+
+
+def _term(connection: Connection, annotation: int, term: int) -> Json | None:
+    there = connection.items(f"annotation/{annotation}/term.json", what=f"terms of {annotation}")
+    return next((row for row in there if row["id"] == term), None)
 
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:

@@ -8,9 +8,9 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -19,6 +19,8 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from annotator.errors import AnnotatorError, ExitCode
+
+T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
@@ -31,6 +33,7 @@ RETRIES_AFTER_SILENCE = 1  # each may cost READ_SECONDS
 LONGEST_PAUSE = 60.0  # a server may ask for hours
 AWAY = (502, 503, 504)  # what stands before a server answers this while it restarts
 TOO_MANY = 429
+ATTEMPTS = 4  # at storing what is stored once
 REFUSED = (400, 403, 404, 409, 413)  # trying the same again would change nothing
 LARGEST_DOWNLOAD = 1 << 30
 
@@ -60,6 +63,35 @@ class ServerGone(RequestFailed):
 def pause(attempt: int) -> None:
     """Wait before the next attempt, the longer the more there were, and not all who wait for the same time."""
     time.sleep(2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+
+
+def store_once(send: Callable[[], object], find: Callable[[], T | None]) -> T | None:
+    """Send what is to be stored once, again until the server takes it or has it.
+
+    Args:
+        send: the request.
+        find: what the server has of it, None for nothing; asked after a failure, for it may have been carried out
+            although the answer was lost, or refused because it is there.
+
+    Returns:
+        None if it was taken, else what the server has.
+
+    Raises:
+        RequestFailed: it could not be stored, as often as it was tried.
+    """
+    attempt = 0
+    while True:
+        try:
+            send()
+            return None
+        except RequestFailed as error:
+            found = find()
+            if found is not None:
+                return found
+            if error.status in REFUSED or attempt == ATTEMPTS - 1:
+                raise
+        pause(attempt)
+        attempt += 1
 
 
 class _Retry(Retry):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from annotator.platform.connection import REFUSED, Connection, RequestFailed, pause
+from annotator.platform.connection import Connection, store_once
 
 IMAGE = "be.cytomine.image.ImageInstance"
-ATTEMPTS = 4
 
 
 def read(connection: Connection, class_name: str, number: int, what: str) -> dict[str, str]:
@@ -31,17 +30,10 @@ def record(connection: Connection, class_name: str, number: int, key: str, value
         RequestFailed: it could not be written, as often as it was tried.
     """
     body = {"domainClassName": class_name, "domainIdent": number, "key": key, "value": value}
-    attempt = 0
-    while True:
-        try:
-            connection.post(f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}")
-            return value
-        except RequestFailed as error:
-            # Refused because it is there, or carried out although the answer was lost: reading tells.
-            there = read(connection, class_name, number, what).get(key)
-            if there is not None:
-                return there
-            if error.status in REFUSED or attempt == ATTEMPTS - 1:
-                raise
-        pause(attempt)
-        attempt += 1
+    there = store_once(
+        lambda: connection.post(
+            f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}"
+        ),
+        lambda: read(connection, class_name, number, what).get(key),
+    )
+    return value if there is None else there

@@ -106,15 +106,26 @@ def _user_of(store: Store, job: int) -> dict[str, Any]:
     return user
 
 
+def started(arguments: list[str]) -> psutil.Popen:
+    """A job in a process of its own."""
+    command = [sys.executable, "run.py", *arguments]
+    return psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def images_done(process: psutil.Popen) -> Iterator[None]:
+    """One item each time the job says that it has done an image."""
+    for line in process.stdout:
+        if re.search(r" % \d+ of \d+ images", line):
+            yield
+
+
 def whole_job(arguments: list[str]) -> tuple[float, list[int]]:
     """Images a second, and MiB while the first and the last are worked on."""
-    command = [sys.executable, "run.py", *arguments]
-    process = psutil.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = started(arguments)
     times, memory = [], []
-    for line in process.stdout:
-        if re.search(rf" % \d+ of {IMAGES} images", line):
-            times.append(time.monotonic())
-            memory.append(process.memory_info().rss)
+    for _ in images_done(process):
+        times.append(time.monotonic())
+        memory.append(process.memory_info().rss)
     if process.wait() != 0 or len(times) != IMAGES:
         raise RuntimeError(f"the job ended with {process.returncode} after {len(times)} images")
     mib = [round(float(np.mean(part)) / 2**20) for part in (memory[:ENDS], memory[-ENDS:])]

@@ -79,7 +79,8 @@ def _composites(
     queues = [(label, _cutouts(photographs)) for label, photographs in named]
     pictures: list[Picture] = []
     for label, queue in islice(cycle(queues or [(None, iter(()))]), count):
-        random = np.random.default_rng((SEED, len(list(folder.iterdir()))))
+        number = len(list(folder.iterdir()))
+        random = np.random.default_rng((SEED, number))
         regions: tuple[Region, ...] = ()
         instruments = [next(queue)] if label else []
         below, other = (open_rgb(grounds[i]) for i in random.integers(len(grounds), size=2))
@@ -88,7 +89,7 @@ def _composites(
         if label and boxes[0, 2] > 0:
             x0, y0, x1, y1 = boxes[0].tolist()
             regions = (Region(label, (x0, y0, x1, y1)),)
-        path = folder / f"{len(list(folder.iterdir()))}.png"
+        path = folder / f"{number}.png"
         Image.fromarray(pixels).save(path)
         pictures.append(Picture(path, path.name, regions))
     return pictures

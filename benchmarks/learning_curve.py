@@ -17,6 +17,7 @@ from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.chain import smaller
+from benchmarks.curator import SAME_PLACE
 from training import champion, datasets, evaluate, feedback
 from training.datasets import Picture
 
@@ -24,7 +25,6 @@ COUNTS = (5, 10, 20, 37)  # validated artworks: the last is all of a half
 SPLITS = 4  # into a half to learn from and one to judge by
 FIGURES = ("average", "any_ap10", "any_ap30", "any_ap50")
 NEW = "Lute"  # which the built-in model does not know
-SAME_PLACE = 0.3  # intersection over union from which a detection shows an instrument
 
 
 def run() -> dict[str, object]:

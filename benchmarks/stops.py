@@ -1,17 +1,14 @@
 """A collection with one broken image in a hundred, stopped again and again with SIGTERM, each time resumed."""
 
 import random
-import re
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 from annotator.embedded import seed
 from annotator.errors import ExitCode
-from benchmarks.batch import ROOT, SIDE, Collection, collection, outlines
+from benchmarks.batch import SIDE, Collection, collection, images_done, outlines, started
 
 IMAGES = 200
 BROKEN = 2  # among them
@@ -52,12 +49,10 @@ def run() -> dict[str, object]:
 
 def _until(arguments: list[str], images: int | None) -> float:
     """Run a job, stopped after so many images if a number is given: the seconds that stopping took."""
-    command = [sys.executable, "run.py", *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    process = started(arguments)
     seen, sent = 0, time.monotonic()
-    for line in process.stdout or ():
-        seen += bool(re.search(r" % \d+ of \d+ images", line))
-        if images is not None and seen == images:
+    for seen, _ in enumerate(images_done(process), start=1):
+        if seen == images:
             sent = time.monotonic()
             process.send_signal(signal.SIGTERM)
     expected = ExitCode.OK if images is None else ExitCode.INTERRUPTED

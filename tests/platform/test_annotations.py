@@ -89,11 +89,14 @@ def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, no_
     assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
 
 
-@pytest.mark.parametrize(
+with_troubles = pytest.mark.parametrize(
     "troubles",
     [[], ["lost_answer", "close"], ["close", "lost_answer", "status"]],
     ids=lambda troubles: "+".join(troubles) or "fine",
 )
+
+
+@with_troubles
 def test_servers_that_drop_properties_get_them_one_by_one(as_job, server, no_pauses, troubles):
     connection, image = as_job
     server.fail(
@@ -110,11 +113,7 @@ def test_servers_that_drop_properties_get_them_one_by_one(as_job, server, no_pau
     assert len([row for row in rows if row["domainIdent"] in {item.id for item in found}]) == 3
 
 
-@pytest.mark.parametrize(
-    "troubles",
-    [[], ["lost_answer", "close"], ["close", "lost_answer", "status"]],
-    ids=lambda troubles: "+".join(troubles) or "fine",
-)
+@with_troubles
 def test_an_annotation_whose_term_got_lost_gets_it(as_job, project, server, no_pauses, troubles):
     connection, image = as_job
     (term, *_) = server.store.find("term", ontology=project.ontology)

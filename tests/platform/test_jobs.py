@@ -101,12 +101,18 @@ def test_reports_come_at_most_once_a_second_and_may_get_lost(connection, server)
     assert server.store.get("job", job.id)["statusComment"] == "Heard."
 
 
-def test_a_report_that_is_on_its_way_does_not_undo_the_end(connection, server):
-    job = RunningJob.launched(connection)
-    server.fail({"path": "/api/job/", "method": "PUT", "kind": "hang", "value": 1.0})
+def report_that_hangs(server, job, seconds):
+    """The thread of a report that is on its way and stays there for so long."""
+    server.fail({"path": "/api/job/", "method": "PUT", "kind": "hang", "value": seconds})
     late = threading.Thread(target=job.report, args=(40, "On the way."), kwargs={"at_once": True})
     late.start()
     time.sleep(0.3)
+    return late
+
+
+def test_a_report_that_is_on_its_way_does_not_undo_the_end(connection, server):
+    job = RunningJob.launched(connection)
+    late = report_that_hangs(server, job, 1.0)
     job.fail("It was not to be.")
     late.join()
     job.report(50, "Too late.", at_once=True)
@@ -119,10 +125,7 @@ def test_a_report_that_is_on_its_way_does_not_undo_the_end(connection, server):
 def test_the_end_does_not_wait_for_a_report_that_hangs(connection, server, monkeypatch):
     monkeypatch.setattr(jobs, "LAST_REPORT", 0.2)
     job = RunningJob.launched(connection)
-    server.fail({"path": "/api/job/", "method": "PUT", "kind": "hang", "value": 3.0})
-    late = threading.Thread(target=job.report, args=(40, "On the way."), kwargs={"at_once": True})
-    late.start()
-    time.sleep(0.3)
+    late = report_that_hangs(server, job, 3.0)
     job.succeed("Done.")
     assert late.is_alive()
     assert server.store.get("job", job.id)["statusComment"] == "Done."

@@ -11,7 +11,7 @@ from training.style import arbitrary, fast, gatys, loss
 
 NETWORK = "vgg16"  # with random weights: they do not change the time
 SIDE = 256
-STEPS = 24
+STEPS = gatys.ROUND  # as many as are taken before L-BFGS begins anew
 BLOCK = 6  # evaluations whose ratio tells the spread
 
 

@@ -1,20 +1,25 @@
 """Do restyled copies help? Heads trained on photographs with and without them, judged on instruments in artworks.
 
+Judged are crops of the instruments, by name, and what is found in the whole artworks, whatever it is called.
+
 The backbone stays as it came from ImageNet, so this says what restyling gives to a head, not to a whole network.
 Styles are those of artworks without instruments: nothing that is judged lends its style.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from sklearn.metrics import f1_score
 
 from annotator.detection.windows import label_probabilities
-from annotator.models.bundle import Label
+from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
 from benchmarks import accuracy, composites
-from training import datasets, devices, metrics, splits, transfer
+from benchmarks.adversarial_artworks import detections, seen_levels
+from training import datasets, devices, evaluate, metrics, splits, transfer
 from training.datasets import Picture, labels_of
+from training.datasets.pictures import read_shrunk
 from training.head import class_weights, fit_head, negative_log_likelihood
 from training.samples import Sample, crop, load, samples_of, varied
 from training.style import stylise
@@ -25,6 +30,7 @@ SEEDS = range(5)  # of the split; the copies are the same
 KINDS = ("none", "reinhard", "fourier", "arbitrary", "mixstyle")
 MIXED_AFTER = ("blocks_0_bn2", "blocks_2_add")  # the first two resolutions
 RESAMPLES = 1000
+DETECTION_IOUS = (0.1, 0.5)
 
 
 def crops(kind: str, samples: list[Sample]) -> Iterator[np.ndarray]:
@@ -56,6 +62,26 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
     return float(f1_score(targets, predicted, labels=np.unique(targets), average="macro", zero_division=0))
 
 
+def found_any(
+    model: Model, heads: Sequence[tuple[np.ndarray, np.ndarray]], levels: Sequence[Any], pictures: Sequence[Picture]
+) -> dict[str, np.ndarray]:
+    """Average precision of any instrument at each of `DETECTION_IOUS`, a mean over heads, on resamples of pictures."""
+    truths = [evaluate.truth_of(picture.regions) for picture in pictures]
+    drawn = metrics.draws(len(pictures))
+    values: dict[str, list[np.ndarray]] = {}
+    for head in heads:
+        model.network.get_layer("head").set_weights(head)
+        found = []
+        for own, picture in zip(levels, pictures, strict=True):
+            image, width, height = read_shrunk(picture.path)
+            one = detections(model, own, image).scaled(width / image.shape[1], height / image.shape[0])
+            found.append((one.boxes, one.scores))
+        for iou in DETECTION_IOUS:
+            precision = metrics.judge(found, truths, iou).average_precision(drawn)
+            values.setdefault(f"any_ap@{iou}", []).append(precision)
+    return {name: np.mean(own, axis=0) for name, own in values.items()}
+
+
 def photographs() -> list[Picture]:
     """`EACH` photographs of every instrument, the first in the table's order."""
     taken: dict[Label, int] = {}
@@ -69,9 +95,10 @@ def photographs() -> list[Picture]:
 
 
 def run() -> dict[str, object]:
-    """Macro-F1 of artworks' crops and of held-back photographs, by kind: means over seeds, differences to none.
+    """Macro-F1 of crops of artworks and photographs, average precision on artworks: means over seeds, by kind.
 
-    Intervals are 95 % bootstrap intervals over the crops, the same resamples for all kinds, of means over the seeds.
+    Intervals are 95 % bootstrap intervals over the crops, or artworks, of means over the seeds and of their differences
+    to none; the resamples are the same for all kinds.
     """
     if not (composites.PHOTOGRAPHS.exists() and accuracy.ARTWORKS.exists()):
         return {"skipped": "the photographs and artworks do not lie beside the project"}
@@ -91,6 +118,9 @@ def run() -> dict[str, object]:
     targets = np.array([sample.target for sample in samples])
     art = features(network, (load(sample) for sample in judged))
     plain = features(network, (load(sample) for sample in samples))
+    # Those without instruments lend their styles, so they do not judge.
+    artworks = [picture for picture in datasets.read(accuracy.ARTWORKS, "coco") if picture.regions]
+    levels = [seen_levels(model, read_shrunk(picture.path)[0]) for picture in artworks]
     second = {}
     for kind in KINDS:
         looking = mixing(network, MIXED_AFTER, 0) if kind == "mixstyle" else network
@@ -104,6 +134,7 @@ def run() -> dict[str, object]:
     strength = None
     predictions: dict[str, list[np.ndarray]] = {kind: [] for kind in KINDS}
     photograph_scores: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    heads: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {kind: [] for kind in KINDS}
     for seed in SEEDS:
         parts = splits.split(list(prints), list(prints.values()), seed)
         training, development, test = (
@@ -126,6 +157,7 @@ def run() -> dict[str, object]:
                     losses[penalty] = negative_log_likelihood(logits, targets[development], class_labels).mean()
                 strength = min(losses, key=lambda penalty: losses[penalty])
             head = fitted(strength)
+            heads[kind].append(head)
             for own, found in ((art, predictions[kind]), (plain[test], None)):
                 predicted = label_probabilities(own @ head[0] + head[1], class_labels).argmax(axis=1)
                 if found is not None:
@@ -143,8 +175,13 @@ def run() -> dict[str, object]:
         )
         for kind in KINDS
     }
+    precisions = {}
+    for kind in KINDS:
+        precisions[kind] = found_any(model, heads[kind], levels, artworks)
+        print(f"{kind}: looked for in {len(artworks)} artworks", flush=True)
     return {
         "photographs": len(samples),
+        "artworks": len(artworks),
         "crops_of_artworks": len(judged),
         "instruments_there": len(np.unique(art_targets)),
         "penalty": strength,
@@ -154,6 +191,11 @@ def run() -> dict[str, object]:
                 "by_seed": [round(macro_f1(art_targets, found), 3) for found in predictions[kind]],
                 "difference": metrics.figure(scores[kind] - scores["none"]),
                 "macro_f1_photographs": round(float(np.mean(photograph_scores[kind])), 3),
+                **{name: metrics.figure(own) for name, own in precisions[kind].items()},
+                **{
+                    f"{name}_difference": metrics.figure(own - precisions["none"][name])
+                    for name, own in precisions[kind].items()
+                },
             }
             for kind in KINDS
         },

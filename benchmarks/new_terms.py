@@ -1,0 +1,79 @@
+"""Are instruments that the built-in model has no name for called by theirs, once others of them were validated?
+
+Cross-validation over the artworks: each fold is judged by a model that learnt from all other folds, as a job learns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from annotator.detection import Detections
+from annotator.detection.boxes import intersection_over_union
+from annotator.learn import LEAST_REGIONS
+from annotator.models import builtin
+from annotator.models.bundle import Label
+from benchmarks.accuracy import ARTWORKS
+from benchmarks.curator import SAME_PLACE
+from training import champion, datasets, evaluate, feedback, metrics
+from training.datasets import Picture
+
+FOLDS = 4
+
+
+def run() -> dict[str, object]:
+    """By new instrument how many there are, are found and are called so; average precisions before and after."""
+    if not ARTWORKS.exists():
+        return {"skipped": "the artworks do not lie beside the project"}
+    pictures = datasets.read(ARTWORKS, "coco")
+    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), one.group))
+    known = builtin.load().labels
+    labels: list[Label] = list(known)
+    before, after, judged, names = [], [], [], dict[Label, list[str | None]]()
+    for fold in range(FOLDS):
+        own = ordered[fold::FOLDS]
+        judged += own
+        before += [evaluate.detections_of(builtin.load(), picture.path) for picture in own]
+        learnt = feedback.learn(builtin.load(), [one for number, one in enumerate(ordered) if number % FOLDS != fold])
+        for picture in own:
+            found = evaluate.detections_of(learnt, picture.path)
+            for label, name in names_given(found[found.scores >= learnt.threshold], learnt.labels, picture):
+                names.setdefault(label, []).append(name)
+            # Each fold's model has labels of its own: they stand one after the other.
+            after.append(replace(found, labels=found.labels + len(labels)))
+        labels += learnt.labels
+    values = [champion.resampled(labels, found, judged) for found in (before, after)]
+    enough = {label: own for label, own in names.items() if label not in known and len(own) >= LEAST_REGIONS}
+    return {
+        "artworks": len(judged),
+        "new": {label.name: _counts([(label, name) for name in own]) for label, own in enough.items()},
+        "known": _counts([(label, name) for label, own in names.items() if label in known for name in own]),
+        **{
+            name: {
+                "before": metrics.figure(values[0][name]),
+                "difference": metrics.figure(values[1][name] - values[0][name]),
+            }
+            for name in values[0]
+        },
+    }
+
+
+def names_given(found: Detections, labels: Sequence[Label], picture: Picture) -> list[tuple[Label, str | None]]:
+    """For each instrument of a picture its label and the name of the best detection there, None where there is none."""
+    given: list[tuple[Label, str | None]] = []
+    for region in picture.regions:
+        if not region.difficult:
+            there = np.flatnonzero(intersection_over_union(found.boxes, np.array(region.box)) >= SAME_PLACE)
+            best = there[np.argmax(found.scores[there])] if len(there) else None
+            given.append((region.label, None if best is None else labels[found.labels[best]].name))
+    return given
+
+
+def _counts(given: Sequence[tuple[Label, str | None]]) -> dict[str, int]:
+    return {
+        "there": len(given),
+        "found": sum(name is not None for _, name in given),
+        "called_so": sum(name == label.name for label, name in given),
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -47,6 +47,13 @@ def smaller(picture: Picture, folder: Path) -> Picture:
     return replace(picture, path=path, regions=tuple(regions))
 
 
+def in_turn(pictures: Sequence[Picture], folds: int) -> Iterator[tuple[list[Picture], list[Picture]]]:
+    """Pictures to learn from and pictures to judge by, each picture judging once; instruments are spread evenly."""
+    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), one.group))
+    for fold in range(folds):
+        yield [one for number, one in enumerate(ordered) if number % folds != fold], ordered[fold::folds]
+
+
 def compared(begun: Mapping[str, Model], pictures: Sequence[Picture]) -> dict[str, object]:
     """Average precisions of models that each learn from four folds of artworks and are judged on the fifth.
 
@@ -57,20 +64,19 @@ def compared(begun: Mapping[str, Model], pictures: Sequence[Picture]) -> dict[st
     Returns:
         Of both, and of the chain less no chain, figures with the interval of a paired bootstrap over artworks.
     """
-    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), one.group))
     named: dict[str, tuple[list[Label], list[Detections]]] = {name: ([], []) for name in begun}
-    for fold in range(FOLDS):
-        training = [picture for number, picture in enumerate(ordered) if number % FOLDS != fold]
+    judged: list[Picture] = []
+    for training, own in in_turn(pictures, FOLDS):
+        judged += own
         for name, model in begun.items():
             learnt = feedback.learn(model, training)
             labels, found = named[name]
-            for picture in ordered[fold::FOLDS]:
+            for picture in own:
                 one = evaluate.detections_of(learnt, picture.path)
                 # Each fold's model has labels of its own: they stand one after the other.
                 found.append(replace(one, labels=one.labels + len(labels)))
             labels += learnt.labels
-    judged = [picture for fold in range(FOLDS) for picture in ordered[fold::FOLDS]]
-    values = {name: champion.resampled(*own, judged) for name, own in named.items()}
+    values = {name: champion.resampled(*found, judged) for name, found in named.items()}
     no_chain, chain = values.values()
     return {
         "artworks": len(judged),

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from annotator.detection import examine
-from annotator.detection.boxes import intersection_over_union
 from annotator.look_next import ranking
 from annotator.models import builtin
 from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.chain import smaller
-from benchmarks.curator import SAME_PLACE
+from benchmarks.new_terms import names_given
 from training import champion, datasets, evaluate, feedback
 from training.datasets import Picture
 
@@ -79,17 +78,11 @@ def _learnt(looked: Sequence[Picture], judged: Sequence[Picture]) -> dict[str, f
 def _figures(model: Model, judged: Sequence[Picture]) -> dict[str, float]:
     found = [evaluate.detections_of(model, picture.path) for picture in judged]
     values = champion.resampled(model.labels, found, judged)
-    lutes, located, named = 0, 0, 0
-    for detections, picture in zip(found, judged, strict=True):
-        kept = detections[detections.scores >= model.threshold]
-        for region in picture.regions:
-            if region.label.name != NEW or region.difficult:
-                continue
-            lutes += 1
-            there = intersection_over_union(kept.boxes, np.array(region.box)) >= SAME_PLACE
-            if there.any():
-                located += 1
-                best = kept.labels[there][np.argmax(kept.scores[there])]
-                named += model.labels[best].name == NEW
-    counts = {"lutes": lutes, "lutes_found": located, "called_lutes": named}
+    given = [
+        name
+        for detections, picture in zip(found, judged, strict=True)
+        for label, name in names_given(detections[detections.scores >= model.threshold], model.labels, picture)
+        if label.name == NEW
+    ]
+    counts = {"lutes": len(given), "lutes_found": len(given) - given.count(None), "called_lutes": given.count(NEW)}
     return {key: float(values[key][0]) for key in FIGURES} | counts

@@ -16,6 +16,7 @@ from annotator.learn import LEAST_REGIONS
 from annotator.models import builtin
 from annotator.models.bundle import Label
 from benchmarks.accuracy import ARTWORKS
+from benchmarks.chain import in_turn
 from benchmarks.curator import SAME_PLACE
 from training import champion, datasets, evaluate, feedback, metrics
 from training.datasets import Picture
@@ -28,15 +29,13 @@ def run() -> dict[str, object]:
     if not ARTWORKS.exists():
         return {"skipped": "the artworks do not lie beside the project"}
     pictures = datasets.read(ARTWORKS, "coco")
-    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), one.group))
     known = builtin.load().labels
     labels: list[Label] = list(known)
     before, after, judged, names = [], [], [], dict[Label, list[str | None]]()
-    for fold in range(FOLDS):
-        own = ordered[fold::FOLDS]
+    for training, own in in_turn(pictures, FOLDS):
         judged += own
         before += [evaluate.detections_of(builtin.load(), picture.path) for picture in own]
-        learnt = feedback.learn(builtin.load(), [one for number, one in enumerate(ordered) if number % FOLDS != fold])
+        learnt = feedback.learn(builtin.load(), training)
         for picture in own:
             found = evaluate.detections_of(learnt, picture.path)
             for label, name in names_given(found[found.scores >= learnt.threshold], learnt.labels, picture):

@@ -89,7 +89,9 @@ def conditional_map(features: Any, probabilities: Any, seed: int) -> Any:
     Returns:
         (..., d k), or (..., PROJECTED) where d k is more than `LARGEST_MAP` (Long et al. 2018, equations 5 and 6).
     """
-    probabilities = ops.stop_gradient(probabilities)
+    # A gradient of zero, not none: else nothing keeps the step from changing the label head before TensorFlow has read
+    # it for the target, and one training in ten comes out different.
+    probabilities = scaled_gradient(probabilities, 0.0)
     size = features.shape[-1] * probabilities.shape[-1]
     if size <= LARGEST_MAP:
         products = features[..., :, None] * probabilities[..., None, :]

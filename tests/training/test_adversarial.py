@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+import tensorflow as tf
 from keras import ops
 from PIL import Image
 from scipy.special import softmax
@@ -98,6 +99,36 @@ def test_the_rate_falls_as_in_the_paper():
     schedule = FallingRate(0.01, 200)
     by_hand = [0.01, 0.01 / 6**0.75, 0.01 / 11**0.75]
     assert [float(schedule(step)) for step in (0, 100, 200)] == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("variant", adversarial.VARIANTS)
+def test_every_answer_that_a_weight_gives_comes_before_its_gradient(samples, variant):
+    """Else the step may change the weight before it has answered: one training in ten came out different."""
+    network = adversarial_network(*parts(), variant, (5,), seed=0)
+    adversarial.compile_network(network, label_loss((-1, 0, 1)), 1.0, 10)
+    source, labels, weights, target = samples
+    pairs = np.stack([np.arange(8), np.arange(8)], axis=1)
+    values, wanted, shares = Halves(source, labels - 1, weights, target, pairs, np.array([0.5]), 8)[0]
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            loss = network.compute_loss(values, wanted, network(values), shares)
+        return tape.gradient(loss, network.trainable_variables)
+
+    function = gradients.get_concrete_function()
+    inside = {id(outside): tensor for outside, tensor in function.graph.captures}
+    for weight, gradient in zip(network.trainable_variables, function.outputs, strict=True):
+        before, ahead = set(), [gradient.op]
+        while ahead:
+            operation = ahead.pop()
+            if operation not in before:
+                before.add(operation)
+                ahead += [tensor.op for tensor in operation.inputs]
+        users = {user for read in inside[id(weight.value.handle)].consumers() for user in read.outputs[0].consumers()}
+        forward = {user for user in users if not user.name.startswith("gradient_tape/")}
+        assert forward
+        assert forward <= before, weight.path
 
 
 def domain_gradients(strength, samples, variant="dann"):

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 from PIL import Image
-from scipy.optimize import Bounds, minimize
+from scipy.optimize import minimize
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb
@@ -116,7 +116,9 @@ def terms_at(network: keras.Model, content: np.ndarray, style: np.ndarray, weigh
 
 
 def improved(terms: Any, pixels: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels after some steps of L-BFGS, kept within 0..255 (L-BFGS-B, Byrd et al. 1995).
+    """Pixels after some steps of L-BFGS (Liu & Nocedal 1989).
+
+    Nothing keeps them within 0..255, as in Gatys et al. 2015: bounds cost a tenth of each step.
 
     Args:
         terms: of `terms_at`.
@@ -124,7 +126,8 @@ def improved(terms: Any, pixels: np.ndarray, steps: int) -> tuple[np.ndarray, np
         steps: at the most; fewer where nothing can be improved any more.
 
     Returns:
-        Pixels, (h, w, 3) float32, and the terms after each step, (steps, 3); after the last improvement they repeat.
+        Pixels, (h, w, 3) float32, some of them below 0 or above 255, and the terms after each step, (steps, 3); after
+        the last improvement they repeat.
     """
     # Without knowledge of the curvature the first step goes one unit down a gradient that is long enough. Units are
     # chosen so that this changes pixels by about one of 255: less would drown in the rounding of the network's answers.
@@ -147,7 +150,6 @@ def improved(terms: Any, pixels: np.ndarray, steps: int) -> tuple[np.ndarray, np
         pixels.ravel() / unit,
         jac=True,
         method="L-BFGS-B",
-        bounds=Bounds(0, 255 / unit),
         callback=note,
         options={"maxiter": steps, "maxfun": 10 * steps, "ftol": 0, "gtol": 0},
     )

@@ -79,7 +79,7 @@ def test_terms_equal_a_plain_version(network, random):
     assert own[2] == pytest.approx(3 * variation / 255**2, rel=1e-4)
 
 
-def test_improves_a_quadratic_to_its_least_value_within_bounds(random):
+def test_improves_a_quadratic_to_its_least_value(random):
     wanted = random.uniform(-50, 300, (5, 4, 3)).astype(np.float32)
 
     def terms(values):
@@ -87,7 +87,7 @@ def test_improves_a_quadratic_to_its_least_value_within_bounds(random):
         return np.array([(difference**2).sum(), 0, 0]), 2 * difference[None]
 
     found, rows = gatys.improved(terms, np.full((5, 4, 3), 128, np.float32), 30)
-    np.testing.assert_allclose(found, wanted.clip(0, 255), atol=1e-2)
+    np.testing.assert_allclose(found, wanted, atol=1e-2)
     assert rows.shape == (30, 3)
     assert (np.diff(rows.sum(axis=1)) <= 0).all()
 

@@ -1,4 +1,4 @@
-"""Train epoch by epoch so that a killed training goes on where it was, and the best epoch is what remains."""
+"""Train epoch by epoch so that a killed training goes on where it was, and the best epoch, or the start, remains."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def train(
 ) -> None:
     """Fit a compiled model until the criterion has not fallen for ``patience`` epochs; keep the best weights.
 
+    Those that the model came with are among them: a training that only makes it worse leaves it as it was.
+
     After each epoch everything that the next one depends on is written to one file in ``folder``, and ``log.csv`` gets
     a line. If that file is there, training goes on from it and ends with the weights it would have had without a stop.
 
@@ -44,7 +46,7 @@ def train(
         patience: epochs.
         seed: of everything random in an epoch, with its number.
         criterion: what the best epoch has least of, from how many epochs were trained and the losses and metrics of the
-            last; by default the development loss.
+            last, of which before the first there are only those of development; by default the development loss.
 
     Raises:
         AnnotatorError: (BAD_MODEL) the state in the folder is of another network, or the loss is not a number.
@@ -53,6 +55,10 @@ def train(
     epoch, best, waited, best_weights = 0, np.inf, 0, [np.asarray(weight) for weight in model.weights]
     if (folder / STATE).is_file():
         epoch, best, waited, best_weights = _restore(model, folder / STATE)
+    else:
+        devices.prepare(seed)
+        found = model.evaluate(development, verbose=0, return_dict=True)
+        best = min(best, criterion(0, {f"val_{name}": float(value) for name, value in found.items()}))
     if (folder / LOG).is_file():  # a stop between both files leaves a line of an epoch that comes again
         lines = (folder / LOG).read_text(encoding="utf-8").splitlines(keepends=True)
         runs.write_whole(folder / LOG, "".join(lines[: 1 + epoch]).encode())

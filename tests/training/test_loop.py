@@ -29,6 +29,16 @@ def train(folder, rate, epochs, units=2):
     return network, (folder / loop.LOG).read_text().splitlines()
 
 
+def test_what_makes_it_worse_is_not_kept(tmp_path):
+    keras.utils.set_random_seed(1)
+    start = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).get_weights()
+    network, log = train(tmp_path, 3.0, 30)
+    losses = [float(line.split(",")[-1]) for line in log[1:]]
+    assert len(losses) == 2  # its patience
+    for one, other in zip(network.get_weights(), start, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_training_ends_when_development_no_longer_gains_and_keeps_its_best(tmp_path):
     network, log = train(tmp_path, 0.6, 30)  # a rate that makes the loss grow
     losses = [float(line.split(",")[-1]) for line in log[1:]]

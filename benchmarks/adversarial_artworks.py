@@ -61,11 +61,12 @@ class Seen:
 def look(model: Model, photographs: list[Picture], artworks: list[Picture]) -> Seen:
     """Pass everything through the backbone."""
     network = transfer.pooled(model.network, "features")
+    cells = keras.Model(model.network.input, model.network.get_layer("head").input)
     samples = samples_of(photographs, model.labels)
     levels, windows = [], []
     for picture in artworks:
         image, width, height = read_shrunk(picture.path)
-        own = seen_levels(model, image)
+        own = [(cells.predict_on_batch(one[None])[0], w, h) for one, w, h in detector.level_pictures(model, image)]
         found = detections(model, own, image).scaled(width / image.shape[1], height / image.shape[0])
         boxes = [(box[0], box[1], box[2], box[3]) for box in found.boxes[: adapt.WINDOWS].tolist()]
         windows.append([Sample(picture.path, box, -1) for box in boxes] or [Sample(picture.path, None, -1)])
@@ -76,12 +77,6 @@ def look(model: Model, photographs: list[Picture], artworks: list[Picture]) -> S
     crop_features = transfer.features_of(network, crops, 1, 0)[0]
     features = transfer.features_of(network, samples, VIEWS, 0)
     return Seen(samples, features, artworks, levels, parted, crops, crop_features)
-
-
-def seen_levels(model: Model, image: np.ndarray) -> list[tuple[np.ndarray, int, int]]:
-    """What the backbone says of each level of a picture: features (rows, columns, channels), width and height."""
-    cells = keras.Model(model.network.input, model.network.get_layer("head").input)
-    return [(cells.predict_on_batch(one[None])[0], w, h) for one, w, h in detector.level_pictures(model, image)]
 
 
 def detections(model: Model, levels: Sequence[tuple[np.ndarray, int, int]], image: np.ndarray) -> detector.Detections:

@@ -14,16 +14,17 @@ from annotator.detection import Detections, detector, windows
 from annotator.detection.boxes import intersection_over_union
 from annotator.models import builtin
 from annotator.models.bundle import Model
+from annotator.report.page import COLOURS
 from benchmarks.accuracy import ARTWORKS
 from training import datasets
 from training.datasets import Picture
 from training.datasets.pictures import read_shrunk
-from training.evaluate import LOWEST, MOST, detections_of
+from training.evaluate import LOWEST, MOST
 
 OUT = Path("out/before_after")
 SIDE = 480  # pixels of a picture's longest side on the page
 TIGHT, LOOSE = 0.5, 0.1  # intersection over union
-BEFORE, AFTER, TRUTH = "#ffb000", "#56b4e9", "#ffffff"
+BEFORE, AFTER, TRUTH = COLOURS[0], COLOURS[1], COLOURS[-1]
 
 
 def run() -> dict[str, object]:
@@ -34,47 +35,49 @@ def run() -> dict[str, object]:
     OUT.mkdir(parents=True, exist_ok=True)
     rows, places = [], {"windows_alone": Counter[str](), "outlines": Counter[str]()}
     for number, picture in enumerate(datasets.read(ARTWORKS, "coco")):
-        found = windows_alone(model, picture.path), detections_of(model, picture.path)
+        image, width, height = read_shrunk(picture.path)
+        scale = width / image.shape[1], height / image.shape[0]
+        levels = detector.scan(model, image)
+        scored = windows.score_windows(levels, np.array(model.configuration.class_labels))
+        after = detector.detect(model, image, LOWEST, MOST, levels=levels, scored=scored).scaled(*scale)
+        before = windows_alone(model, scored, width, height)
+
         regions = [region for region in picture.regions if not region.difficult]
         truths = np.array([region.box for region in regions], float).reshape(-1, 4)
-        shown = [one[one.scores >= model.threshold] for one in found]
-        overlaps = [_best_overlaps(truths, one.boxes) for one in shown]
-        kinds = [[_kind(value) for value in own] for own in overlaps]
-        for counter, own in zip(places.values(), kinds, strict=True):
-            counter.update(own)
-        best = found[1].boxes, _best_overlaps(truths, found[1].boxes)
+        shown = [found[found.scores >= model.threshold] for found in (before, after)]
+        overlaps = [_best_overlaps(truths, found.boxes) for found in shown]
+        for counter, own in zip(places.values(), overlaps, strict=True):
+            counter.update(map(_kind, own))
         lines = [
-            f"{region.label.name}: {before} ({one:.2f}) → {after} ({other:.2f})"
+            f"{region.label.name}: {_kind(one)} ({one:.2f}) → {_kind(other)} ({other:.2f})"
             + (f", {_named(shown[1], model, truth)}" if other >= LOOSE else "")
             + (f"; below the threshold {under:.2f}" if other < LOOSE <= under else "")
-            for region, truth, before, after, one, other, under in zip(
-                regions, truths, *kinds, *overlaps, best[1], strict=True
+            for region, truth, one, other, under in zip(
+                regions, truths, *overlaps, _best_overlaps(truths, after.boxes), strict=True
             )
         ]
-        away = [int((_best_overlaps(one.boxes, truths) < LOOSE).sum()) for one in shown]
+        away = [int((_best_overlaps(found.boxes, truths) < LOOSE).sum()) for found in shown]
         lines.append(f"boxes that show none of these: {away[0]} → {away[1]}")
-        for name, one, colour in zip(("before", "after"), shown, (BEFORE, AFTER), strict=True):
-            _drawn(picture, truths, one, colour).save(OUT / f"{number}_{name}.jpg", quality=85)
+        for name, found, colour in zip(("before", "after"), shown, (BEFORE, AFTER), strict=True):
+            _drawn(image, truths, found, width, colour).save(OUT / f"{number}_{name}.jpg", quality=85)
         rows.append((float(np.mean(overlaps[1]) - np.mean(overlaps[0])) if regions else -1.0, number, picture, lines))
     (OUT / "index.html").write_text(_page(sorted(rows, key=lambda row: -row[0])), encoding="utf-8")
     return {name: dict(counter) for name, counter in places.items()}
 
 
-def windows_alone(model: Model, path: Path) -> Detections:
+def windows_alone(model: Model, scored: windows.Windows, width: int, height: int) -> Detections:
     """The windows of a picture as they are, in pixels of the file, one for each instrument."""
-    image, width, height = read_shrunk(path)
-    found = windows.score_windows(detector.scan(model, image), np.array(model.configuration.class_labels))
     scores = detector.box_scores(
-        np.zeros(len(found.boxes)), found.probabilities.sum(axis=1), (0.0, *model.configuration.odds_score)
+        np.zeros(len(scored.boxes)), scored.probabilities.sum(axis=1), (0.0, *model.configuration.odds_score)
     )
-    alone = Detections(found.boxes, found.probabilities.argmax(axis=1), scores)
+    alone = Detections(scored.boxes, scored.probabilities.argmax(axis=1), scores)
     alone = alone[alone.scores >= LOWEST].scaled(width, height)
     return alone[detector.best_of_each(alone)][:MOST]
 
 
 def _best_overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(n,) the most that each box overlaps any other box."""
-    return np.max([np.zeros(len(boxes)), *(intersection_over_union(boxes, other) for other in others)], axis=0)
+    return intersection_over_union(boxes[:, None], others).max(axis=1, initial=0.0)
 
 
 def _kind(overlap: float) -> str:
@@ -86,8 +89,7 @@ def _named(found: Detections, model: Model, truth: np.ndarray) -> str:
     return f"{model.labels[found.labels[best]].name} {found.scores[best]:.2f}"
 
 
-def _drawn(picture: Picture, truths: np.ndarray, found: Detections, colour: str) -> Image.Image:
-    image, width, _ = read_shrunk(picture.path)
+def _drawn(image: np.ndarray, truths: np.ndarray, found: Detections, width: int, colour: str) -> Image.Image:
     small = Image.fromarray(image)
     small.thumbnail((SIDE, SIDE))
     draw = ImageDraw.Draw(small)

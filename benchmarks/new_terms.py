@@ -29,13 +29,14 @@ def run() -> dict[str, object]:
     if not ARTWORKS.exists():
         return {"skipped": "the artworks do not lie beside the project"}
     pictures = datasets.read(ARTWORKS, "coco")
-    known = builtin.load().labels
+    begun = builtin.load()
+    known = begun.labels
     labels: list[Label] = list(known)
     before, after, judged, names = [], [], [], dict[Label, list[str | None]]()
     for training, own in in_turn(pictures, FOLDS):
         judged += own
-        before += [evaluate.detections_of(builtin.load(), picture.path) for picture in own]
-        learnt = feedback.learn(builtin.load(), training)
+        before += [evaluate.detections_of(begun, picture.path) for picture in own]
+        learnt = feedback.learn(begun, training)
         for picture in own:
             found = evaluate.detections_of(learnt, picture.path)
             for label, name in names_given(found[found.scores >= learnt.threshold], learnt.labels, picture):

@@ -16,8 +16,8 @@ from annotator.detection.windows import label_probabilities
 from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
 from benchmarks import accuracy, composites
-from benchmarks.adversarial_artworks import detections, seen_levels
-from training import datasets, devices, evaluate, metrics, splits, transfer
+from benchmarks.adversarial_artworks import detections
+from training import datasets, devices, evaluate, feedback, metrics, splits, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
 from training.head import class_weights, fit_head, negative_log_likelihood
@@ -63,17 +63,27 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def found_any(
-    model: Model, heads: Sequence[tuple[np.ndarray, np.ndarray]], levels: Sequence[Any], pictures: Sequence[Picture]
+    model: Model,
+    heads: Sequence[tuple[np.ndarray, np.ndarray]],
+    levels: Sequence[Any],
+    shrunk: Sequence[tuple[np.ndarray, int, int]],
+    truths: Sequence[metrics.Truth],
 ) -> dict[str, np.ndarray]:
-    """Average precision of any instrument at each of `DETECTION_IOUS`, a mean over heads, on resamples of pictures."""
-    truths = [evaluate.truth_of(picture.regions) for picture in pictures]
-    drawn = metrics.draws(len(pictures))
+    """Average precision of any instrument at each of `DETECTION_IOUS`, a mean over heads, on resamples of pictures.
+
+    Args:
+        model: its head is replaced.
+        heads: kernel and bias of each.
+        levels: of each picture, as `detections` takes them.
+        shrunk: of each picture, what `read_shrunk` gives.
+        truths: of each picture.
+    """
+    drawn = metrics.draws(len(truths))
     values: dict[str, list[np.ndarray]] = {}
     for head in heads:
         model.network.get_layer("head").set_weights(head)
         found = []
-        for own, picture in zip(levels, pictures, strict=True):
-            image, width, height = read_shrunk(picture.path)
+        for own, (image, width, height) in zip(levels, shrunk, strict=True):
             one = detections(model, own, image).scaled(width / image.shape[1], height / image.shape[0])
             found.append((one.boxes, one.scores))
         for iou in DETECTION_IOUS:
@@ -120,7 +130,11 @@ def run() -> dict[str, object]:
     plain = features(network, (load(sample) for sample in samples))
     # Those without instruments lend their styles, so they do not judge.
     artworks = [picture for picture in datasets.read(accuracy.ARTWORKS, "coco") if picture.regions]
-    levels = [seen_levels(model, read_shrunk(picture.path)[0]) for picture in artworks]
+    shrunk = [read_shrunk(picture.path) for picture in artworks]
+    truths = [evaluate.truth_of(picture.regions) for picture in artworks]
+    levels = [
+        [(level.logits, level.width, level.height) for level in seen.levels] for seen in feedback.look(model, artworks)
+    ]
     second = {}
     for kind in KINDS:
         looking = mixing(network, MIXED_AFTER, 0) if kind == "mixstyle" else network
@@ -177,7 +191,7 @@ def run() -> dict[str, object]:
     }
     precisions = {}
     for kind in KINDS:
-        precisions[kind] = found_any(model, heads[kind], levels, artworks)
+        precisions[kind] = found_any(model, heads[kind], levels, shrunk, truths)
         print(f"{kind}: looked for in {len(artworks)} artworks", flush=True)
     return {
         "photographs": len(samples),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
 from training.datasets import coco, folder, mimo, minerva, openimages
-from training.datasets.pictures import Picture, Region, label_named, labels_of
+from training.datasets.pictures import Picture, Region, clip, label_named, labels_of, size_of
 
 __all__ = ["FORMATS", "Picture", "Region", "label_named", "labels_of", "read"]
 
@@ -21,7 +23,7 @@ FORMATS: dict[str, Callable[[Path], list[Picture]]] = {
 
 
 def read(path: Path, format_name: str | None = None) -> list[Picture]:
-    """The pictures of a folder.
+    """The pictures of a folder. Boxes are clipped to their pictures; that some are left out is said.
 
     Args:
         path: the folder.
@@ -36,4 +38,27 @@ def read(path: Path, format_name: str | None = None) -> list[Picture]:
     pictures = FORMATS[format_name or guessed](path)
     if not pictures:
         raise AnnotatorError(f"There are no labelled pictures in {str(path)!r}.", ExitCode.USAGE)
-    return pictures
+    return list(_with_boxes_inside(pictures))
+
+
+def _with_boxes_inside(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    lost: list[str] = []
+    for picture in pictures:
+        boxed = any(region.box is not None for region in picture.regions)
+        size = size_of(picture.path) if boxed else None
+        if size is None:  # nothing to clip, or unreadable, which training tells
+            yield picture
+            continue
+        regions = []
+        for region in picture.regions:
+            box = clip(region.box, *size) if region.box is not None else None
+            if region.box is None or box is not None:
+                regions.append(replace(region, box=box))
+        lost += [picture.path.name] * (len(picture.regions) - len(regions))
+        yield replace(picture, regions=tuple(regions))
+    if lost:
+        print(
+            f"{len(lost)} boxes lie outside their picture or are less than a pixel wide, the first of them in "
+            f"{lost[0]!r}: left out.",
+            file=sys.stderr,
+        )

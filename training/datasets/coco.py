@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
-from training.datasets.pictures import PARTS, Picture, Region, clip, label_named
+from training.datasets.pictures import PARTS, Picture, Region, label_named
 from training.datasets.tables import inside, read_json
 
 ANNOTATIONS = "annotations.json"
@@ -28,14 +28,11 @@ def read(path: Path) -> list[Picture]:
     try:
         labels = {item["id"]: label_named(str(item["name"]), _mimo_id(item)) for item in content["categories"]}
         regions: dict[Any, list[Region]] = {image["id"]: [] for image in content["images"]}
-        sizes = {image["id"]: (float(image["width"]), float(image["height"])) for image in content["images"]}
         for annotation in content["annotations"]:
             x, y, width, height = (float(number) for number in annotation["bbox"])
-            box = clip((x, y, x + width, y + height), *sizes[annotation["image_id"]])
-            if box is not None:
-                difficult = bool(annotation.get("ignore") or annotation.get("iscrowd"))
-                region = Region(labels[annotation["category_id"]], box, difficult)
-                regions[annotation["image_id"]].append(region)
+            difficult = bool(annotation.get("ignore") or annotation.get("iscrowd"))
+            region = Region(labels[annotation["category_id"]], (x, y, x + width, y + height), difficult)
+            regions[annotation["image_id"]].append(region)
         return [
             Picture(
                 _file(path, image["file_name"]),

@@ -8,7 +8,7 @@ from pathlib import Path
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
 from annotator.pictures import picture_files
-from training.datasets.pictures import Box, Picture, Region, clip, label_named, size_of
+from training.datasets.pictures import Box, Picture, Region, label_named
 from training.datasets.tables import read_table
 
 # The published splits, and the full table in the repository's history.
@@ -22,8 +22,7 @@ def read(path: Path) -> list[Picture]:
     """The pictures that its tables (any ``*.csv`` in the folder) name and that lie in the folder, at any depth.
 
     The full table lists each box once for every instrument in the picture, so a box with several names is *difficult*:
-    something is there, but what is not known. Corners come in any order and reach over the border; they are put right,
-    and boxes without area are left out.
+    something is there, but what is not known. Corners come in any order and reach over the border.
 
     Raises:
         AnnotatorError: (USAGE) there is no table, or a box is no four numbers.
@@ -39,9 +38,7 @@ def read(path: Path) -> list[Picture]:
             stem = Path(file.replace("\\", "/")).name
             boxes.setdefault(stem, {}).setdefault(box, set()).add(label_named(name.replace("-", " ")))
     files = {file.name: file for file in picture_files(path)}
-    return [
-        Picture(files[name], name, _regions(files[name], own)) for name, own in sorted(boxes.items()) if name in files
-    ]
+    return [Picture(files[name], name, _regions(own)) for name, own in sorted(boxes.items()) if name in files]
 
 
 def _box(text: str, table: str) -> Box:
@@ -52,14 +49,8 @@ def _box(text: str, table: str) -> Box:
     return min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)
 
 
-def _regions(file: Path, boxes: dict[Box, set[Label]]) -> tuple[Region, ...]:
-    size = size_of(file)
-    if size is None:
-        return ()
-    regions = []
-    for box, labels in boxes.items():
-        clipped = clip(box, *size)
-        if clipped is not None:
-            first = min(labels, key=lambda label: label.name)
-            regions.append(Region(first, clipped, difficult=len(labels) > 1))
-    return tuple(regions)
+def _regions(boxes: dict[Box, set[Label]]) -> tuple[Region, ...]:
+    return tuple(
+        Region(min(labels, key=lambda label: label.name), box, difficult=len(labels) > 1)
+        for box, labels in boxes.items()
+    )

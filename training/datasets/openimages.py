@@ -8,7 +8,7 @@ from pathlib import Path
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import picture_files
 from annotator.vocabulary import matching
-from training.datasets.pictures import Picture, Region, clip, label_named, size_of
+from training.datasets.pictures import Picture, Region, label_named, size_of
 from training.datasets.tables import read_table
 
 COLUMNS = ("ImageID", "LabelName", "XMin", "XMax", "YMin", "YMax")
@@ -60,8 +60,7 @@ def _regions(file: Path, rows: list[dict[str, str]], names: dict[str, str]) -> t
             x0, y0, x1, y1 = (float(row[side]) for side in ("XMin", "YMin", "XMax", "YMax"))
         except ValueError as error:
             raise AnnotatorError(f"A box of image {row['ImageID']!r} is no box: {error}.", ExitCode.USAGE) from error
-        box = clip((x0 * width, y0 * height, x1 * width, y1 * height), width, height)
-        if box is not None:
-            difficult = "1" in (row.get("IsGroupOf"), row.get("IsDepiction"))
-            regions.append(Region(label_named(names[row["LabelName"]]), box, difficult))
+        box = (x0 * width, y0 * height, x1 * width, y1 * height)
+        difficult = "1" in (row.get("IsGroupOf"), row.get("IsDepiction"))
+        regions.append(Region(label_named(names[row["LabelName"]]), box, difficult))
     return tuple(regions)

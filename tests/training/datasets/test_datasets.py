@@ -135,6 +135,24 @@ def test_coco(tmp_path, save):
         datasets.read(tmp_path)
 
 
+def test_boxes_left_out_are_told(tmp_path, save, capsys):
+    for name in ("a.jpg", "b.jpg"):
+        save(name)
+    boxes = [(1, [190, 90, 50, 50]), (1, [300, 10, 20, 20]), (2, [10, 10, 0.5, 40]), (2, [math.nan, 0, 9, 9])]
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "categories": [{"id": 3, "name": "violin"}],
+        "annotations": [{"image_id": image, "category_id": 3, "bbox": box} for image, box in boxes],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    first, second = datasets.read(tmp_path)
+    assert [region.box for region in first.regions] == [(190, 90, 200, 100)]
+    assert second.regions == ()
+    assert capsys.readouterr().err == (
+        "3 boxes lie outside their picture or are less than a pixel wide, the first of them in 'a.jpg': left out.\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("box", "clipped"),
     [

@@ -14,18 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from scipy import stats
 
-from annotator.detection import detector
-from annotator.detection.windows import Level, label_probabilities
+from annotator.detection.windows import label_probabilities
 from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
+from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS, IOUS
-from training import adapt, adversarial, datasets, devices, evaluate, metrics, transfer
+from training import adapt, adversarial, datasets, devices, evaluate, feedback, metrics, transfer
 from training.datasets import Picture, labels_of
-from training.datasets.pictures import read_shrunk
 from training.samples import Sample, load, samples_of
 from training.style import recolour
 
@@ -43,7 +41,7 @@ class Seen:
         photographs: samples.
         features: (VIEWS, photographs, channels).
         artworks: pictures.
-        levels: of each artwork, features (rows, columns, channels) and size of each level.
+        maps: of each artwork, what the backbone sees there.
         windows: of each artwork, (VIEWS, windows, channels).
         crops: samples of the artworks' boxes whose label the model has.
         crop_features: (crops, channels).
@@ -52,7 +50,7 @@ class Seen:
     photographs: list[Sample]
     features: np.ndarray
     artworks: list[Picture]
-    levels: list[list[tuple[np.ndarray, int, int]]]
+    maps: list[feedback.Seen]
     windows: list[np.ndarray]
     crops: list[Sample]
     crop_features: np.ndarray
@@ -61,30 +59,18 @@ class Seen:
 def look(model: Model, photographs: list[Picture], artworks: list[Picture]) -> Seen:
     """Pass everything through the backbone."""
     network = transfer.pooled(model.network, "features")
-    cells = keras.Model(model.network.input, model.network.get_layer("head").input)
     samples = samples_of(photographs, model.labels)
-    levels, windows = [], []
-    for picture in artworks:
-        image, width, height = read_shrunk(picture.path)
-        own = [(cells.predict_on_batch(one[None])[0], w, h) for one, w, h in detector.level_pictures(model, image)]
-        found = detections(model, own, image).scaled(width / image.shape[1], height / image.shape[0])
-        boxes = [(box[0], box[1], box[2], box[3]) for box in found.boxes[: adapt.WINDOWS].tolist()]
+    maps = list(feedback.look(model, artworks))
+    windows = []
+    for picture, own in zip(artworks, maps, strict=True):
+        boxes = [(box[0], box[1], box[2], box[3]) for box in kept.found(model, own).boxes[: adapt.WINDOWS].tolist()]
         windows.append([Sample(picture.path, box, -1) for box in boxes] or [Sample(picture.path, None, -1)])
-        levels.append(own)
     every = transfer.features_of(network, [sample for chosen in windows for sample in chosen], VIEWS, 0)
     parted = np.split(every, np.cumsum([len(chosen) for chosen in windows])[:-1], axis=1)
     crops = samples_of(artworks, model.labels)
     crop_features = transfer.features_of(network, crops, 1, 0)[0]
     features = transfer.features_of(network, samples, VIEWS, 0)
-    return Seen(samples, features, artworks, levels, parted, crops, crop_features)
-
-
-def detections(model: Model, levels: Sequence[tuple[np.ndarray, int, int]], image: np.ndarray) -> detector.Detections:
-    """What a model finds, from the features of the levels."""
-    kernel, bias = model.network.get_layer("head").get_weights()
-    temperature = model.configuration.temperature
-    said = [Level((features @ kernel + bias) / temperature, w, h, None) for features, w, h in levels]
-    return detector.detect(model, image, evaluate.LOWEST, evaluate.MOST, levels=said)
+    return Seen(samples, features, artworks, maps, parted, crops, crop_features)
 
 
 def one_draw(model: Model, seen: Seen, seed: int, restyled: bool) -> dict[str, dict[str, float]]:
@@ -149,8 +135,7 @@ def _figures(model: Model, seen: Seen, judged: np.ndarray) -> dict[str, float]:
     result = {"crops": float(own.sum()), "accuracy": float((said.argmax(axis=1) == wanted).mean())}
     found, truths = [], []
     for place, picture in zip(judged, pictures, strict=True):
-        image, width, height = read_shrunk(picture.path)
-        one = detections(model, seen.levels[place], image).scaled(width / image.shape[1], height / image.shape[0])
+        one = kept.found(model, seen.maps[place])
         found.append((one.boxes, one.scores))
         truths.append(evaluate.truth_of(picture.regions))
     every = np.arange(len(pictures))[None]

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator.detection import examine
+from annotator.detection import examination, windows
 from annotator.look_next import ranking
 from annotator.models import builtin
 from annotator.models.bundle import Model
-from annotator.pictures import open_rgb
+from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS
-from benchmarks.chain import smaller
+from benchmarks.cross_validation import first_label
 from benchmarks.new_terms import names_given
-from training import champion, datasets, evaluate, feedback
+from training import champion, datasets, feedback
 from training.datasets import Picture
+from training.feedback import See
 
 COUNTS = (5, 10, 20, 37)  # validated artworks: the last is all of a half
 SPLITS = 4  # into a half to learn from and one to judge by
@@ -33,11 +34,12 @@ def run() -> dict[str, object]:
     """
     if not ARTWORKS.exists():
         return {"skipped": "the artworks do not lie beside the project"}
+    pictures = datasets.read(ARTWORKS, "coco")
+    rows: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        pictures = [smaller(picture, Path(folder)) for picture in datasets.read(ARTWORKS, "coco")]
-        rows: dict[str, list[dict[str, float]]] = {}
+        see = kept.keep(builtin.load(), pictures, Path(folder))
         for seed in range(SPLITS):
-            for name, figures in _split(pictures, seed).items():
+            for name, figures in _split(pictures, seed, see).items():
                 rows.setdefault(name, []).append(figures)
                 print(seed, name, {key: round(value, 3) for key, value in figures.items()}, flush=True)
     result: dict[str, object] = {"splits": SPLITS}
@@ -47,36 +49,39 @@ def run() -> dict[str, object]:
     return result
 
 
-def _split(pictures: Sequence[Picture], seed: int) -> dict[str, dict[str, float]]:
+def _split(pictures: Sequence[Picture], seed: int, see: See) -> dict[str, dict[str, float]]:
     """The figures on one half of the artworks, by what was learnt from the other."""
     lot = random.Random(seed)  # noqa: S311
     lots = {picture.path: lot.random() for picture in pictures}
     # Halves with as many artworks of each instrument.
-    ordered = sorted(pictures, key=lambda one: (min((r.label.name for r in one.regions), default=""), lots[one.path]))
+    ordered = sorted(pictures, key=lambda one: (first_label(one), lots[one.path]))
     looked, judged = ordered[1::2], ordered[0::2]
     lot.shuffle(looked)
     model = builtin.load()
-    examined = [examine(model, open_rgb(picture.path), 0.5, 100) for picture in looked]
-    doubts, appearances = ([getattr(one, key) for one in examined] for key in ("doubt", "appearance"))
+    doubts, appearances = [], []
+    for seen in see(looked):
+        levels = kept.said(model, seen)
+        doubts.append(examination.doubt(windows.score_windows(levels, np.array(model.configuration.class_labels))))
+        appearances.append(examination.appearance(levels))
     order = ranking(np.array(doubts), np.array(appearances), np.zeros((0, len(appearances[0]))), len(looked))
     advised = [looked[position] for position in order]
     advised += [picture for picture in looked if picture not in advised]
-    found = {"none": _figures(model, judged)}
+    found = {"none": _figures(model, judged, see)}
     for count in COUNTS:
         for name, own in (("random", looked), ("advised", advised)):
             if count < len(looked) or name == "random":
-                found[f"{name} {count}"] = _learnt(own[:count], judged)
+                found[f"{name} {count}"] = _learnt(own[:count], judged, see)
     return found
 
 
-def _learnt(looked: Sequence[Picture], judged: Sequence[Picture]) -> dict[str, float]:
+def _learnt(looked: Sequence[Picture], judged: Sequence[Picture], see: See) -> dict[str, float]:
     regions = [region for picture in looked for region in picture.regions if not region.difficult]
-    model = feedback.learn(builtin.load(), looked) if regions else builtin.load()
-    return {"instruments": len(regions)} | _figures(model, judged)
+    model = feedback.learn(builtin.load(), looked, see=see) if regions else builtin.load()
+    return {"instruments": len(regions)} | _figures(model, judged, see)
 
 
-def _figures(model: Model, judged: Sequence[Picture]) -> dict[str, float]:
-    found = [evaluate.detections_of(model, picture.path) for picture in judged]
+def _figures(model: Model, judged: Sequence[Picture], see: See) -> dict[str, float]:
+    found = [kept.found(model, seen) for seen in see(judged)]
     values = champion.resampled(model.labels, found, judged)
     given = [
         name

@@ -19,6 +19,7 @@ from annotator.models import builtin, bundle
 from annotator.parameters import descriptor
 from annotator.platform.jobs import MODEL_FILE
 from benchmarks.accuracy import ARTWORKS
+from benchmarks.cross_validation import first_label
 from benchmarks.curator import Instrument, look_through
 from training import champion, datasets
 
@@ -35,7 +36,7 @@ def run() -> dict[str, object]:
     if not ARTWORKS.exists():
         return {"skipped": "the artworks do not lie beside the project"}
     pictures = {picture.path.name: picture for picture in datasets.read(ARTWORKS, "coco")}
-    order = sorted(pictures, key=lambda name: (_first_label(pictures[name]), name))
+    order = sorted(pictures, key=lambda name: (first_label(pictures[name]), name))
     looked, judged = order[0::2], order[1::2]
     random.Random(SEED).shuffle(looked)  # noqa: S311
     result: dict[str, object] = {"looked_through": len(looked), "judged": len(judged)}
@@ -44,10 +45,6 @@ def run() -> dict[str, object]:
         for name, poisoned in (("honest", False), ("poisoned", True)):
             result[name] = _rounds(access, Store(Path(folder)), pictures, looked, others, poisoned, Path(folder))
     return result
-
-
-def _first_label(picture: datasets.Picture) -> str:
-    return min((region.label.name for region in picture.regions), default="")
 
 
 def _rounds(

@@ -5,8 +5,9 @@ Cross-validation over the artworks: each fold is judged by a model that learnt f
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from annotator.detection.boxes import intersection_over_union
 from annotator.learn import LEAST_REGIONS
 from annotator.models import builtin
 from annotator.models.bundle import Label
+from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS
-from benchmarks.chain import in_turn
+from benchmarks.cross_validation import learnt_in_turn
 from benchmarks.curator import SAME_PLACE
-from training import champion, datasets, evaluate, feedback, metrics
+from training import champion, datasets, metrics
 from training.datasets import Picture
 
 FOLDS = 4
@@ -31,23 +33,21 @@ def run() -> dict[str, object]:
     pictures = datasets.read(ARTWORKS, "coco")
     begun = builtin.load()
     known = begun.labels
-    labels: list[Label] = list(known)
-    before, after, judged, names = [], [], [], dict[Label, list[str | None]]()
-    for training, own in in_turn(pictures, FOLDS):
-        judged += own
-        before += [evaluate.detections_of(begun, picture.path) for picture in own]
-        learnt = feedback.learn(begun, training)
-        for picture in own:
-            found = evaluate.detections_of(learnt, picture.path)
-            for label, name in names_given(found[found.scores >= learnt.threshold], learnt.labels, picture):
-                names.setdefault(label, []).append(name)
-            # Each fold's model has labels of its own: they stand one after the other.
-            after.append(replace(found, labels=found.labels + len(labels)))
-        labels += learnt.labels
-    values = [champion.resampled(labels, found, judged) for found in (before, after)]
+    with tempfile.TemporaryDirectory() as folder:
+        see = kept.keep(begun, pictures, Path(folder))
+        judged = learnt_in_turn(begun, pictures, FOLDS, see)
+        before = [kept.found(begun, seen) for seen in see(judged.pictures)]
+    names: dict[Label, list[str | None]] = {}
+    for picture, found, threshold in zip(judged.pictures, judged.found, judged.thresholds, strict=True):
+        for label, name in names_given(found[found.scores >= threshold], judged.labels, picture):
+            names.setdefault(label, []).append(name)
+    values = [
+        champion.resampled(labels, found, judged.pictures)
+        for labels, found in ((known, before), (judged.labels, judged.found))
+    ]
     enough = {label: own for label, own in names.items() if label not in known and len(own) >= LEAST_REGIONS}
     return {
-        "artworks": len(judged),
+        "artworks": len(pictures),
         "new": {label.name: _counts([(label, name) for name in own]) for label, own in enough.items()},
         "known": _counts([(label, name) for label, own in names.items() if label in known for name in own]),
         **{

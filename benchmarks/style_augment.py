@@ -7,7 +7,6 @@ Styles are those of artworks without instruments: nothing that is judged lends i
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.metrics import f1_score
@@ -15,11 +14,9 @@ from sklearn.metrics import f1_score
 from annotator.detection.windows import label_probabilities
 from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
-from benchmarks import accuracy, composites
-from benchmarks.adversarial_artworks import detections
+from benchmarks import accuracy, composites, kept
 from training import datasets, devices, evaluate, feedback, metrics, splits, transfer
 from training.datasets import Picture, labels_of
-from training.datasets.pictures import read_shrunk
 from training.head import class_weights, fit_head, negative_log_likelihood
 from training.samples import Sample, crop, load, samples_of, varied
 from training.style import stylise
@@ -65,8 +62,7 @@ def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
 def found_any(
     model: Model,
     heads: Sequence[tuple[np.ndarray, np.ndarray]],
-    levels: Sequence[Any],
-    shrunk: Sequence[tuple[np.ndarray, int, int]],
+    maps: Sequence[feedback.Seen],
     truths: Sequence[metrics.Truth],
 ) -> dict[str, np.ndarray]:
     """Average precision of any instrument at each of `DETECTION_IOUS`, a mean over heads, on resamples of pictures.
@@ -74,8 +70,7 @@ def found_any(
     Args:
         model: its head is replaced.
         heads: kernel and bias of each.
-        levels: of each picture, as `detections` takes them.
-        shrunk: of each picture, what `read_shrunk` gives.
+        maps: of each picture, what the backbone sees there.
         truths: of each picture.
     """
     drawn = metrics.draws(len(truths))
@@ -83,8 +78,8 @@ def found_any(
     for head in heads:
         model.network.get_layer("head").set_weights(head)
         found = []
-        for own, (image, width, height) in zip(levels, shrunk, strict=True):
-            one = detections(model, own, image).scaled(width / image.shape[1], height / image.shape[0])
+        for own in maps:
+            one = kept.found(model, own)
             found.append((one.boxes, one.scores))
         for iou in DETECTION_IOUS:
             precision = metrics.judge(found, truths, iou).average_precision(drawn)
@@ -130,11 +125,8 @@ def run() -> dict[str, object]:
     plain = features(network, (load(sample) for sample in samples))
     # Those without instruments lend their styles, so they do not judge.
     artworks = [picture for picture in datasets.read(accuracy.ARTWORKS, "coco") if picture.regions]
-    shrunk = [read_shrunk(picture.path) for picture in artworks]
     truths = [evaluate.truth_of(picture.regions) for picture in artworks]
-    levels = [
-        [(level.logits, level.width, level.height) for level in seen.levels] for seen in feedback.look(model, artworks)
-    ]
+    maps = list(feedback.look(model, artworks))
     second = {}
     for kind in KINDS:
         looking = mixing(network, MIXED_AFTER, 0) if kind == "mixstyle" else network
@@ -191,7 +183,7 @@ def run() -> dict[str, object]:
     }
     precisions = {}
     for kind in KINDS:
-        precisions[kind] = found_any(model, heads[kind], levels, shrunk, truths)
+        precisions[kind] = found_any(model, heads[kind], maps, truths)
         print(f"{kind}: looked for in {len(artworks)} artworks", flush=True)
     return {
         "photographs": len(samples),

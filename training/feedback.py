@@ -17,8 +17,9 @@ the head says of instruments without new examples.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -96,6 +97,9 @@ class Seen:
     def said(self, kernel: np.ndarray, bias: np.ndarray) -> list[windows.Level]:
         """The levels with the logits that a head gives."""
         return [replace(level, logits=level.logits @ kernel + bias) for level in self.levels]
+
+
+See = Callable[[Sequence[Picture]], Iterator[Seen]]  # `look` of one model
 
 
 def look(model: Model, pictures: Sequence[Picture]) -> Iterator[Seen]:
@@ -230,6 +234,7 @@ def learn(
     pictures: Sequence[Picture],
     copies: Sequence[Picture] = (),
     unlabelled: Sequence[Picture] = (),
+    see: See | None = None,
 ) -> Model:
     """A model that knows what people said about pictures, besides what it knew.
 
@@ -242,6 +247,7 @@ def learn(
         pictures: what is learnt from, at least one region among them; one that lies in no picture is learnt as a whole.
         copies: of pictures, in the same groups, that are learnt from besides; penalty and threshold do not see them.
         unlabelled: pictures whose features are to look like those of the others; empty for none of that.
+        see: what the backbone of ``begun`` sees in pictures, where the caller has kept it.
 
     Returns:
         The model, with labels for all regions and one threshold for all of them. A box head stays as it is.
@@ -256,14 +262,15 @@ def learn(
     kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
     every = [*pictures, *copies]
     folds = folds_of(every)
+    see = see or partial(look, model)
 
     print("Looking for what to learn from:", flush=True)
     first = []
-    for number, seen in enumerate(look(model, every)):
+    for number, seen in enumerate(see(every)):
         scored = windows.score_windows(seen.said(kernel, bias), class_labels)
         first.append(examples_of(seen, every[number], number, position_of, scored))
     examples = Examples.joined(first)
-    target = _target(model, unlabelled, class_labels, kernel, bias) if unlabelled else None
+    target = _target(see, unlabelled, class_labels, kernel, bias) if unlabelled else None
     strength = _best_strength(examples, folds, len(pictures), class_labels, kernel, bias)
 
     def head_of(own: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +287,7 @@ def learn(
 
     print("Looking for what is still mistaken:", flush=True)
     more, scores, right = [examples], [np.zeros(0)], [np.zeros(0, bool)]
-    for number, seen in enumerate(look(model, every)):
+    for number, seen in enumerate(see(every)):
         levels = seen.said(*heads[folds[number]])
         scored = windows.score_windows(levels, class_labels)
         more.append(examples_of(seen, every[number], number, position_of, scored))
@@ -297,7 +304,11 @@ def learn(
 
 
 def _target(
-    model: Model, unlabelled: Sequence[Picture], class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+    see: See,
+    unlabelled: Sequence[Picture],
+    class_labels: np.ndarray,
+    kernel: np.ndarray,
+    bias: np.ndarray,
 ) -> Examples:
     """Windows of unlabelled pictures: those that a picture gives of which nobody knows anything but its pixels.
 
@@ -305,7 +316,7 @@ def _target(
     others, much as labelled pictures give them.
     """
     found = []
-    for number, seen in enumerate(look(model, unlabelled)):
+    for number, seen in enumerate(see(unlabelled)):
         bare = replace(unlabelled[number], regions=(), rejected=(), complete=True)
         scored = windows.score_windows(seen.said(kernel, bias), class_labels)
         found.append(examples_of(seen, bare, number, {}, scored))

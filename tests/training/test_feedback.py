@@ -182,6 +182,10 @@ def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gall
         region = Region(Label("Sun"), (x, y, x + 140.0, y + 140.0))
         pictures.append(Picture(tmp_path / f"{number}.png", str(number), (region,)))
     model = feedback.learn(builtin_model, pictures[:5])
+    kept = {picture.path: seen for picture, seen in zip(pictures, feedback.look(builtin_model, pictures), strict=True)}
+    same = feedback.learn(builtin_model, pictures[:5], see=lambda own: (kept[picture.path] for picture in own))
+    for one, other in zip(model.network.get_weights(), same.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
     from training.evaluate import detections_of
 
     found = detections_of(model, pictures[5].path)

@@ -203,7 +203,7 @@ def annotate(
     if len(outcome.failures) > FAILED_SHARE * len(images):
         raise AnnotatorError(f"More than half of the images: {outcome.failed()}", ExitCode.BAD_IMAGE)
     advice = f"{many(len(next_ones), 'image')} to look at next: {look_next.PAGE}." if next_ones else ""
-    return " ".join(filter(None, (outcome.sentence(), outcome.failed(), advice)))
+    return " ".join(filter(None, (outcome.sentence(), advice, outcome.failed())))
 
 
 def _earlier(

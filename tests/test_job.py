@@ -180,8 +180,8 @@ def test_small_instruments_are_found_where_more_pixels_are_looked_at(
         ({"cytomine_public_key": "nobody"}, ExitCode.CONNECTION, "does not know the public key"),
         ({"cytomine_private_key": "wrong"}, ExitCode.CONNECTION, "does not accept the signature"),
         ({"cytomine_host": "http://127.0.0.1:9"}, ExitCode.CONNECTION, "No Cytomine server answers"),
-        ({"cytomine_id_project": 999_999}, ExitCode.NOT_FOUND, "There is no project 999999"),
-        ({"cytomine_id_software": 999_999}, ExitCode.NOT_FOUND, "There is no software 999999"),
+        ({"cytomine_id_project": 999_999}, ExitCode.NOT_FOUND, "Not found: project 999999"),
+        ({"cytomine_id_software": 999_999}, ExitCode.NOT_FOUND, "Not found: software 999999"),
         ({"threshold": "high"}, ExitCode.USAGE, "--threshold is 'high'"),
     ],
 )
@@ -196,7 +196,7 @@ def test_mistakes_before_there_is_a_job(painted, no_pauses, caplog, changed, cod
     [
         ({"threshold": 3}, ExitCode.USAGE, "--threshold is 3, it must lie between 0 and 1."),
         ({"cytomine_id_images": "999999"}, ExitCode.NOT_FOUND, "has no image 999999"),
-        ({"cytomine_id_job": 999_999}, ExitCode.NOT_FOUND, "There is no training job 999999"),
+        ({"cytomine_id_job": 999_999}, ExitCode.NOT_FOUND, "Not found: training job 999999"),
     ],
 )
 def test_mistakes_of_a_launched_job_stand_on_its_page(painted, no_pauses, values, code, message):
@@ -218,7 +218,7 @@ def test_a_launched_job_of_an_unknown_project_says_so(painted, no_pauses):
     arguments = painted.launch().arguments
     arguments[arguments.index("--cytomine_id_project") + 1] = "999999"
     assert job_module.run(arguments) is ExitCode.NOT_FOUND
-    assert "There is no project 999999" in only_job(painted)["statusComment"]
+    assert "Not found: project 999999" in only_job(painted)["statusComment"]
 
 
 def test_a_project_without_images(project, no_pauses):
@@ -295,7 +295,7 @@ def test_bad_images_do_not_stop_the_others(painted, tmp_path, no_pauses):
     assert job_module.run(painted.launch().arguments) is ExitCode.OK
     job = only_job(painted)
     assert job["status"] == SUCCESS
-    assert re.search(r"of 7 images\. 2 images failed: gone\.jpg: ", job["statusComment"])
+    assert re.search(r"of 7 images\. .*\. 2 images failed: gone\.jpg: ", job["statusComment"])
     assert len(job["statusComment"]) <= 255
     assert painted.annotations()
 
@@ -306,7 +306,9 @@ def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted,
     server.fail({"path": f"imageinstance/{numbers[0]}/", "method": "GET", "kind": "close", "times": 99})
     assert job_module.run(launched.arguments) is ExitCode.OK
     job = only_job(painted)
-    assert re.search(r"of 3 images\. 1 image failed: harp_in_oil\.png: The connection .* broke", job["statusComment"])
+    assert re.search(
+        r"of 3 images\. .*\. 1 image failed: harp_in_oil\.png: The connection .* broke", job["statusComment"]
+    )
     (data,) = server.store.find("jobdata", job=job["id"], key="summary")
     summary = json.loads(server.store.file(data["stored"]).read_text())
     assert [image["id"] for image in summary["images"]] == numbers
@@ -327,7 +329,7 @@ def test_a_job_in_which_more_than_half_of_the_images_failed_fails(project, small
     project.add_image(tmp_path / "gone2.jpg", size=(50, 50))
     assert job_module.run(project.launch().arguments) is ExitCode.BAD_IMAGE
     half, more = project.jobs()
-    assert re.search(r"in 2 of 4 images\. 2 images failed: gone0\.jpg: ", half["statusComment"])
+    assert re.search(r"in 2 of 4 images\. .*\. 2 images failed: gone0\.jpg: ", half["statusComment"])
     assert more["status"] == FAILED
     assert more["statusComment"].startswith("More than half of the images: 3 images failed: gone0.jpg: ")
     assert more["statusComment"].endswith(f"in 2 of 5 images. To go on, launch again with resume {more['id']}.")

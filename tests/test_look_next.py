@@ -175,3 +175,12 @@ def test_every_name_on_the_page_is_text(project, small, tmp_path, loaded_once):
     ]
     assert "<script>" not in page
     assert "&lt;script&gt;" in page
+
+
+def test_long_reasons_of_failed_images_do_not_push_the_advice_off_the_comment(wall, no_pauses):
+    project, images = wall
+    rule = {"method": "GET", "kind": "status", "value": 404, "times": 99}
+    project.server.fail(*({**rule, "path": f"imageinstance/{image}/"} for image in images[2:]))
+    comment = run(project)["statusComment"]
+    assert len(comment) == 255
+    assert re.search(r" 2 images to look at next: look_next\.html\. 2 images failed: ", comment)

@@ -404,5 +404,5 @@ class Connection:
                 f"No right to use {what}{said}. Ask the project's manager for access.", ExitCode.NOT_FOUND, status
             )
         if status == 404:
-            raise RequestFailed(f"There is no {what} on {self.host}. Check the id.", ExitCode.NOT_FOUND, status)
+            raise RequestFailed(f"Not found: {what} on {self.host}. Check the id.", ExitCode.NOT_FOUND, status)
         raise RequestFailed(f"{self.host} answered {status} when asked for {what}{said}.", ExitCode.CONNECTION, status)

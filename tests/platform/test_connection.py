@@ -73,7 +73,7 @@ def test_writing_is_not(connect, server, project):
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("project/999999.json", "There is no it"), ("nonsense", "There is no it")],
+    [("project/999999.json", "Not found: it"), ("nonsense", "Not found: it")],
 )
 def test_unknown_things(connect, path, message):
     with pytest.raises(RequestFailed, match=message) as caught:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from annotator.models import builtin
 from annotator.models.bundle import Model
-from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.composites import PHOTOGRAPHS
 from benchmarks.cross_validation import learnt_in_turn
-from training import champion, datasets, metrics, photographs, runs
+from training import champion, datasets, feedback, metrics, photographs, runs
 from training.datasets import Picture
 
 FOLDS = 5
@@ -42,7 +41,7 @@ def compared(begun: Mapping[str, Model], pictures: Sequence[Picture], folder: Pa
     Returns:
         Of both, and of the chain less no chain, figures with the interval of a paired bootstrap over artworks.
     """
-    see = kept.keep(begun["no_chain"], pictures, folder)
+    see = feedback.keep(begun["no_chain"], pictures, folder)
     values = {}
     for name, model in begun.items():
         judged = learnt_in_turn(model, pictures, FOLDS, see)

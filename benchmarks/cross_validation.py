@@ -49,7 +49,7 @@ def learnt_in_turn(begun: Model, pictures: Sequence[Picture], folds: int, see: S
         begun: where each starts, without a box head.
         pictures: artworks all of whose instruments are known.
         folds: how many.
-        see: what its backbone sees in them, as `kept.keep` gives it.
+        see: what its backbone sees in them, as `feedback.keep` gives it.
     """
     judged = Judged([], [], [], [])
     for training, own in in_turn(pictures, folds):

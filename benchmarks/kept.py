@@ -1,45 +1,14 @@
-"""What a backbone sees in pictures, looked at once and kept, where many heads learn from the same pictures."""
+"""What models say of pictures that their backbone has looked at before, where many heads learn from the same."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from annotator.detection import Detections, detector
 from annotator.detection.windows import Level
 from annotator.models.bundle import Model
-from training import evaluate, feedback
-from training.datasets import Picture
-from training.feedback import See, Seen
-
-
-def keep(model: Model, pictures: Sequence[Picture], folder: Path) -> See:
-    """Look at pictures and write down what was seen, at 16 bits: some ten megabytes a picture.
-
-    Args:
-        model: whose backbone looks.
-        pictures: at what.
-        folder: where it is written.
-
-    Returns:
-        Of some of these pictures what was seen, for `feedback.learn` and `found`.
-    """
-    file_of = {picture.path: folder / f"seen_{number}.npz" for number, picture in enumerate(pictures)}
-    for picture, seen in zip(pictures, feedback.look(model, pictures), strict=True):
-        sizes = [*((level.width, level.height) for level in seen.levels), (seen.width, seen.height)]
-        np.savez(file_of[picture.path], np.array(sizes), *(level.logits.astype(np.float16) for level in seen.levels))
-
-    def see(pictures: Sequence[Picture]) -> Iterator[Seen]:
-        for picture in pictures:
-            with np.load(file_of[picture.path], allow_pickle=False) as stored:
-                sizes, *maps = (stored[f"arr_{number}"] for number in range(len(stored.files)))
-            *of_levels, (width, height) = sizes.tolist()
-            levels = [Level(own.astype(np.float32), *size) for own, size in zip(maps, of_levels, strict=True)]
-            yield Seen(levels, width, height)
-
-    return see
+from training import evaluate
+from training.feedback import Seen
 
 
 def said(model: Model, seen: Seen) -> list[Level]:

@@ -37,7 +37,7 @@ def run() -> dict[str, object]:
     pictures = datasets.read(ARTWORKS, "coco")
     rows: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        see = kept.keep(builtin.load(), pictures, Path(folder))
+        see = feedback.keep(builtin.load(), pictures, Path(folder))
         for seed in range(SPLITS):
             for name, figures in _split(pictures, seed, see).items():
                 rows.setdefault(name, []).append(figures)

@@ -20,7 +20,7 @@ from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.cross_validation import learnt_in_turn
 from benchmarks.curator import SAME_PLACE
-from training import champion, datasets, metrics
+from training import champion, datasets, feedback, metrics
 from training.datasets import Picture
 
 FOLDS = 4
@@ -34,7 +34,7 @@ def run() -> dict[str, object]:
     begun = builtin.load()
     known = begun.labels
     with tempfile.TemporaryDirectory() as folder:
-        see = kept.keep(begun, pictures, Path(folder))
+        see = feedback.keep(begun, pictures, Path(folder))
         judged = learnt_in_turn(begun, pictures, FOLDS, see)
         before = [kept.found(begun, seen) for seen in see(judged.pictures)]
     names: dict[Label, list[str | None]] = {}

@@ -16,6 +16,7 @@ the head says of instruments without new examples.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -52,6 +53,7 @@ LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
 PRECISION = 0.5  # that the threshold is chosen for
 RIGHT = 0.3  # intersection over union from which a detection is right, where the threshold is chosen
 VARIANT, EPOCHS, SEED = "cdan", 10, 0  # of the adversarial training
+ROOM = 32 << 20  # bytes on the disk for what is seen in a picture, twice what the largest take
 HELD = 5  # one artwork in so many of either domain does not teach the map but chooses its epoch
 
 
@@ -116,6 +118,33 @@ def look(model: Model, pictures: Sequence[Picture]) -> Iterator[Seen]:
         yield Seen([windows.Level(*level) for level in seen], width, height)
         if number % 10 == 0 or number == len(pictures):
             print(f"{number} of {len(pictures)} pictures looked at", flush=True)
+
+
+def keep(model: Model, pictures: Sequence[Picture], folder: Path) -> See:
+    """Look at pictures and write down what was seen, at 16 bits: some ten megabytes a picture.
+
+    Args:
+        model: whose backbone looks.
+        pictures: at what.
+        folder: where it is written.
+
+    Returns:
+        What was seen in some of these pictures, read again.
+    """
+    file_of = {picture.path: folder / f"seen_{number}.npz" for number, picture in enumerate(pictures)}
+    for picture, seen in zip(pictures, look(model, pictures), strict=True):
+        sizes = [*((level.width, level.height) for level in seen.levels), (seen.width, seen.height)]
+        np.savez(file_of[picture.path], np.array(sizes), *(level.logits.astype(np.float16) for level in seen.levels))
+
+    def see(pictures: Sequence[Picture]) -> Iterator[Seen]:
+        for picture in pictures:
+            with np.load(file_of[picture.path], allow_pickle=False) as stored:
+                sizes, *maps = (stored[f"arr_{number}"] for number in range(len(stored.files)))
+            *of_levels, (width, height) = sizes.tolist()
+            levels = [windows.Level(own.astype(np.float32), *size) for own, size in zip(maps, of_levels, strict=True)]
+            yield Seen(levels, width, height)
+
+    return see
 
 
 def examples_of(
@@ -238,9 +267,10 @@ def learn(
 ) -> Model:
     """A model that knows what people said about pictures, besides what it knew.
 
-    The backbone looks at each picture twice: first for windows to learn from, chosen by what ``begun`` takes for
-    instruments; then with heads that have not learnt from the picture, for the windows that still fool them, for the
-    scores and for the threshold. The penalty is chosen on pictures left out too.
+    What the backbone sees in each picture is judged twice: first for windows to learn from, chosen by what ``begun``
+    takes for instruments; then by heads that have not learnt from the picture, for the windows that still fool them,
+    for the scores and for the threshold. The penalty is chosen on pictures left out too. Meanwhile what is seen lies in
+    temporary files; where there is no room for them the backbone looks twice.
 
     Args:
         begun: where to start.
@@ -255,6 +285,22 @@ def learn(
     Raises:
         AnnotatorError: (USAGE) there are unlabelled pictures, but too few, or there is only one thing to tell apart.
     """
+    if see is not None:
+        return _learnt(begun, pictures, copies, unlabelled, see)
+    every = [*pictures, *copies]
+    with tempfile.TemporaryDirectory(prefix="seen-") as folder:
+        if shutil.disk_usage(folder).free > ROOM * len(every):
+            see = keep(begun, every, Path(folder))
+        else:
+            print(f"There is no room in {folder} for what is seen, so all pictures are looked at twice.", flush=True)
+            see = partial(look, begun)
+        return _learnt(begun, pictures, copies, unlabelled, see)
+
+
+def _learnt(
+    begun: Model, pictures: Sequence[Picture], copies: Sequence[Picture], unlabelled: Sequence[Picture], see: See
+) -> Model:
+    """What `learn` gives."""
     model = transfer.extended(begun, labels_of(pictures))
     class_labels = np.array(model.configuration.class_labels)
     position_of = {label: number for number, label in enumerate(model.labels)}
@@ -262,15 +308,13 @@ def learn(
     kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
     every = [*pictures, *copies]
     folds = folds_of(every)
-    see = see or partial(look, model)
 
-    print("Looking for what to learn from:", flush=True)
     first = []
     for number, seen in enumerate(see(every)):
         scored = windows.score_windows(seen.said(kernel, bias), class_labels)
         first.append(examples_of(seen, every[number], number, position_of, scored))
     examples = Examples.joined(first)
-    target = _target(see, unlabelled, class_labels, kernel, bias) if unlabelled else None
+    target = _target(model, unlabelled, class_labels, kernel, bias) if unlabelled else None
     strength = _best_strength(examples, folds, len(pictures), class_labels, kernel, bias)
 
     def head_of(own: Examples) -> tuple[np.ndarray, np.ndarray]:
@@ -285,7 +329,6 @@ def learn(
 
     heads = [head_of(examples[folds[examples.pictures] != fold]) for fold in range(FOLDS)]
 
-    print("Looking for what is still mistaken:", flush=True)
     more, scores, right = [examples], [np.zeros(0)], [np.zeros(0, bool)]
     for number, seen in enumerate(see(every)):
         levels = seen.said(*heads[folds[number]])
@@ -304,11 +347,7 @@ def learn(
 
 
 def _target(
-    see: See,
-    unlabelled: Sequence[Picture],
-    class_labels: np.ndarray,
-    kernel: np.ndarray,
-    bias: np.ndarray,
+    model: Model, unlabelled: Sequence[Picture], class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
 ) -> Examples:
     """Windows of unlabelled pictures: those that a picture gives of which nobody knows anything but its pixels.
 
@@ -316,7 +355,7 @@ def _target(
     others, much as labelled pictures give them.
     """
     found = []
-    for number, seen in enumerate(see(unlabelled)):
+    for number, seen in enumerate(look(model, unlabelled)):
         bare = replace(unlabelled[number], regions=(), rejected=(), complete=True)
         scored = windows.score_windows(seen.said(kernel, bias), class_labels)
         found.append(examples_of(seen, bare, number, {}, scored))

@@ -170,7 +170,7 @@ def test_scores_become_how_likely_a_detection_is_right(builtin_model, random):
     assert nothing.configuration.odds_score == (1.0, 0.0)
 
 
-def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gallery, tmp_path, random):
+def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gallery, tmp_path, random, monkeypatch):
     """Three drawn suns are a new label; a violin is still a violin."""
     pictures = []
     for number in range(6):
@@ -182,10 +182,10 @@ def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gall
         region = Region(Label("Sun"), (x, y, x + 140.0, y + 140.0))
         pictures.append(Picture(tmp_path / f"{number}.png", str(number), (region,)))
     model = feedback.learn(builtin_model, pictures[:5])
-    kept = {picture.path: seen for picture, seen in zip(pictures, feedback.look(builtin_model, pictures), strict=True)}
-    same = feedback.learn(builtin_model, pictures[:5], see=lambda own: (kept[picture.path] for picture in own))
-    for one, other in zip(model.network.get_weights(), same.network.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(feedback, "ROOM", 1 << 60)  # more than any disk has, so nothing is kept
+    other = feedback.learn(builtin_model, pictures[:5])
+    for one, two in zip(model.network.get_weights(), other.network.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-3)  # what is kept has 16 bits
     from training.evaluate import detections_of
 
     found = detections_of(model, pictures[5].path)

@@ -156,8 +156,8 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
     """
     shown = [one[one.scores >= model.thresholds[one.labels]] for one in found]
     pairs: list[tuple[str, str]] = []
-    wrong: list[tuple[float, Path, np.ndarray]] = []
-    missed: list[tuple[Path, np.ndarray]] = []
+    wrong: list[tuple[float, Path, np.ndarray, str]] = []
+    missed: list[tuple[Path, np.ndarray, str]] = []
     for one, picture in zip(shown, pictures, strict=True):
         truth = evaluate.truth_of(picture.regions)
         right, counted = metrics.match(one.boxes, one.scores, truth, SAME_INSTRUMENT)
@@ -172,12 +172,13 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
                 is_name = NOTHING
                 pairs.append((NOTHING, name))
             if is_name != name:
-                wrong.append((float(one.scores[i]), picture.path, one.boxes[i]))
+                score, truly = float(one.scores[i]), "" if is_name == NOTHING else f", is {is_name}"
+                wrong.append((score, picture.path, one.boxes[i], f"{name} {score:.2f}{truly}"))
         for number, region in enumerate(picture.regions):
             if not region.difficult:
                 pairs.append((region.label.name, taken.get(number, MISSED)))
                 if number not in taken:
-                    missed.append((picture.path, truth.boxes[number]))
+                    missed.append((picture.path, truth.boxes[number], region.label.name))
     written = ["precision_recall.png"]
     every = _of_any_name(found, pictures)
     lines = {f"overlap {iou:g} or more": metrics.judge(every.found, every.truths, iou).curve() for iou in IOUS}
@@ -189,9 +190,10 @@ def illustrate(model: Model, found: Sequence[Detections], pictures: Sequence[Pic
         plots.confusion(taken_for, np.array([place[name] for name, _ in pairs]), names, out / "confusion.png")
         written.append("confusion.png")
     most = plots.SHEET_ROWS * plots.SHEET_COLUMNS
-    surest = [(path, box) for _, path, box in sorted(wrong, key=lambda item: -item[0])]
+    surest = [(path, box, said) for _, path, box, said in sorted(wrong, key=lambda item: -item[0])]
     for name, errors in (("wrong.png", surest), ("missed.png", missed)):
         if errors:
-            plots.sheet([(open_rgb(path), box[None]) for path, box in errors[:most]]).save(out / name)
+            cut = [(open_rgb(path), box[None]) for path, box, _ in errors[:most]]
+            plots.sheet(cut, [said for *_, said in errors[:most]]).save(out / name)
             written.append(name)
     return written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,28 +12,38 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
 
+from annotator.text import fitting_font, printable
 from training.calibration import BINS
 
 MAPPED = 400  # samples of each kind on a map of features
 SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
+CAPTION, LETTERS = 32, 24  # pixels of these: a line of text, and its letters where they fit
+DARK = 0.5  # share from which a field of a matrix takes white letters
 SHEET_PAIRS = SHEET_ROWS * SHEET_COLUMNS // 2
 
 
-def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> Image.Image:
+def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]], captions: Sequence[str] = ()) -> Image.Image:
     """Pictures side by side, small, with boxes drawn: to see at a glance what is there.
 
     Args:
         shown: at most `SHEET_ROWS` times `SHEET_COLUMNS` pictures, (h, w, 3) uint8, each with its (k, 4) boxes; empty
             boxes are not drawn.
+        captions: a line under each picture; empty for none.
     """
-    page = Image.new("RGB", (SHEET_COLUMNS * THUMBNAIL, SHEET_ROWS * THUMBNAIL), "white")
+    rows, caption = max(1, math.ceil(len(shown) / SHEET_COLUMNS)), CAPTION if captions else 0
+    page = Image.new("RGB", (SHEET_COLUMNS * THUMBNAIL, rows * THUMBNAIL), "white")
     for number, (picture, boxes) in enumerate(shown):
+        left, top = number % SHEET_COLUMNS * THUMBNAIL, number // SHEET_COLUMNS * THUMBNAIL
         small = Image.fromarray(picture)
-        small.thumbnail((THUMBNAIL - 4, THUMBNAIL - 4))
+        small.thumbnail((THUMBNAIL - 4, THUMBNAIL - 4 - caption))
         draw = ImageDraw.Draw(small)
         for box in (boxes[boxes[:, 2] > boxes[:, 0]] * (small.width / picture.shape[1])).tolist():
             draw.rectangle(box, outline="#ffb000", width=2)
-        page.paste(small, (number % SHEET_COLUMNS * THUMBNAIL, number // SHEET_COLUMNS * THUMBNAIL))
+        page.paste(small, (left, top))
+        if captions:
+            text = printable(captions[number])
+            font = fitting_font([text], THUMBNAIL - 8, LETTERS)
+            ImageDraw.Draw(page).text((left, top + small.height + 2), text, "black", font)
     return page
 
 
@@ -103,7 +114,9 @@ def feature_map(features: Mapping[str, tuple[np.ndarray, np.ndarray]], out: Path
 
 
 def confusion(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[str], out: Path) -> None:
-    """What was taken for what: a row for each true label that occurs, shares of its pictures in colour.
+    """What was taken for what: a row for each true label that occurs, a column for each that something was taken for.
+
+    Colours are shares of a row.
 
     Args:
         probabilities: (n, labels).
@@ -111,21 +124,20 @@ def confusion(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[st
         names: of the labels.
         out: PNG file.
     """
-    predicted = probabilities.argmax(axis=1)
-    occurring = np.union1d(targets, predicted)
-    place = {int(label): number for number, label in enumerate(occurring)}
-    counts = np.zeros((len(occurring), len(occurring)), int)
-    np.add.at(counts, ([place[int(i)] for i in targets], [place[int(i)] for i in predicted]), 1)
-    side = 2.5 + 0.24 * len(occurring)
-    figure = Figure(figsize=(side, side), layout="constrained")
+    (rows, row_of), (columns, column_of) = (
+        np.unique(labels, return_inverse=True) for labels in (targets, probabilities.argmax(axis=1))
+    )
+    counts = np.zeros((len(rows), len(columns)), int)
+    np.add.at(counts, (row_of, column_of), 1)
+    shares = counts / counts.sum(axis=1, keepdims=True)
+    figure = Figure(figsize=(2.5 + 0.24 * len(columns), 2.5 + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot(xlabel="taken for", ylabel="is")
-    axes.imshow(counts / counts.sum(axis=1, keepdims=True).clip(1), cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(counts), strict=True):
-        colour = "white" if row == column else "black"
+        colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    ticks = [names[int(label)] for label in occurring]
-    axes.set_xticks(range(len(ticks)), ticks, rotation=90, fontsize=8)
-    axes.set_yticks(range(len(ticks)), ticks, fontsize=8)
+    axes.set_xticks(range(len(columns)), [names[int(label)] for label in columns], rotation=90, fontsize=8)
+    axes.set_yticks(range(len(rows)), [names[int(label)] for label in rows], fontsize=8)
     figure.savefig(out, dpi=120)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import matplotlib as mpl
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from annotator.pictures import jpeg
-from annotator.text import printable
+from annotator.text import fitting_font, printable
 
 STRENGTH = 0.75  # of the colours where a mask is 1
-CAPTION = 22  # pixels of the line of text under a picture
+CAPTION, LETTERS = 32, 24  # pixels: the line of text under a picture, and its letters where they fit
 
 
 def over(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -48,8 +48,8 @@ def evidence_picture(crop: np.ndarray, visual_backprop: np.ndarray, class_mask: 
     """
     height, width = crop.shape[:2]
     sheet = Image.new("RGB", (3 * width, height + CAPTION), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     texts = ("picture", "where the network looks", f"what speaks for {printable(instrument)}")
+    draw, font = ImageDraw.Draw(sheet), fitting_font(texts, width - 8, LETTERS)
     for number, (shown, text) in enumerate(
         zip((crop, over(crop, visual_backprop), over(crop, class_mask)), texts, strict=True)
     ):

@@ -32,3 +32,13 @@ def test_evidence_shows_the_crop_and_both_masks_in_one_row(random):
     assert colourful[1, 48:].all()
     assert not colourful[1, :32].any()
     assert shown[60:].min() < 100  # there is text
+
+
+def test_captions_stay_under_their_pictures_and_fill_them(random):
+    crop, mask = np.full((200, 300, 3), 90, np.uint8), np.zeros((200, 300), np.float32)
+    for name in ("Lute", "Contrabass clarinet in B flat", "Orchestral set of tubular bells with pedals"):
+        with Image.open(io.BytesIO(evidence_picture(crop, mask, mask, name))) as picture:
+            text = np.asarray(picture.convert("L"))[200:].min(axis=0) < 128
+        assert not text.reshape(3, 300)[:, :2].any()
+        assert not text.reshape(3, 300)[:, -2:].any()
+        assert np.flatnonzero(text).max() - 600 > 180

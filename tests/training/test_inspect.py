@@ -55,4 +55,4 @@ def test_what_cannot_be_used_is_named(tmp_path):
     assert "Too few to judge by, less than 10 objects: Violin, discus." in result.stderr
     with (tmp_path / "out" / "near_duplicates.csv").open() as file:
         assert [[name[-5:] for name in row] for row in csv.reader(file)] == [["one", "other"], ["0.png", "1.png"]]
-    assert Image.open(tmp_path / "out" / "sheet.jpg").size == (1920, 1280)
+    assert Image.open(tmp_path / "out" / "sheet.jpg").size == (1920, 320)

@@ -151,3 +151,13 @@ def test_page_shows_everything_and_needs_nothing():
     assert all(address.startswith("data:") for address in addresses)
     assert not re.search(r"https?://", text)
     assert all(attributes.get("alt") for tag, attributes in tags if tag == "img")
+
+
+def test_no_two_instruments_look_alike_on_the_page():
+    names = [f"Instrument {number}" for number in range(12)]
+    findings = [Finding(name, None, 0.5, box(0, 0, 5, 5)) for name in names]
+    tags = Tags(write_page([Picture("a.png", 9, 9, findings, b"jpeg")], INFO)).tags
+    for kind, colour in (("polygon", "stroke"), ("span", "style")):
+        looks = [(own[colour], "second" in own.get("class", "")) for tag, own in tags if tag == kind and colour in own]
+        assert len(looks) == len(names) * (1 if kind == "polygon" else 2)  # each name has a bar and a swatch
+        assert len(set(looks)) == len(looks)

@@ -38,6 +38,7 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         failed=[picture for picture in pictures if picture.error is not None],
         counts=counts.most_common(),
         colours=colours,
+        second=list(colours)[len(COLOURS) :],  # dashed, for they have the same colours again
         info=info,
         total=sum(counts.values()),
         pictures=len(pictures),

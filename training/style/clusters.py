@@ -24,6 +24,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.random_projection import SparseRandomProjection
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.outcome import many
 from annotator.pictures import open_rgb, picture_files
 from annotator.text import printable
 from training import devices, plots
@@ -231,8 +232,8 @@ def run(images: Path, out: Path, backbone: str, weights: str, noise: float) -> C
             writer.writerow([path.relative_to(images).as_posix(), label, int(number in found.medoids)])
     _page(images, readable, styles, errors, found, noise, backbone, out)
     print(
-        f"{len(found.medoids)} styles in {len(readable)} pictures, {int((found.labels < 0).sum())} of no common style: "
-        f"see {out / 'index.html'}.",
+        f"{many(len(found.medoids), 'style')} in {len(readable)} pictures, {int((found.labels < 0).sum())} of no "
+        f"common style: see {out / 'index.html'}.",
         flush=True,
     )
     return found

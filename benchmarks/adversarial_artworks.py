@@ -22,12 +22,12 @@ from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
 from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS, IOUS
+from benchmarks.composites import PHOTOGRAPHS
 from training import adapt, adversarial, datasets, devices, evaluate, feedback, metrics, transfer
 from training.datasets import Picture, labels_of
 from training.samples import Sample, load, samples_of
 from training.style import recolour
 
-PHOTOGRAPHS = ARTWORKS.parent / "photographs"
 PER_LABEL = 20  # photographs
 VIEWS, EPOCHS, SEEDS = 2, 5, 5
 WAYS = ("source_only", *adversarial.VARIANTS)

@@ -295,7 +295,9 @@ def test_bad_images_do_not_stop_the_others(painted, tmp_path, no_pauses):
     assert job_module.run(painted.launch().arguments) is ExitCode.OK
     job = only_job(painted)
     assert job["status"] == SUCCESS
-    assert re.search(r"of 7 images\. .*\. 2 images failed: gone\.jpg: ", job["statusComment"])
+    assert re.search(
+        r"of 7 images\. 5 images to look at next: look_next\.html\. 2 images failed: gone\.jpg: ", job["statusComment"]
+    )
     assert len(job["statusComment"]) <= 255
     assert painted.annotations()
 
@@ -307,7 +309,9 @@ def test_a_connection_that_breaks_on_one_image_does_not_stop_the_others(painted,
     assert job_module.run(launched.arguments) is ExitCode.OK
     job = only_job(painted)
     assert re.search(
-        r"of 3 images\. .*\. 1 image failed: harp_in_oil\.png: The connection .* broke", job["statusComment"]
+        r"of 3 images\. 2 images to look at next: look_next\.html\. "
+        r"1 image failed: harp_in_oil\.png: The connection .* broke",
+        job["statusComment"],
     )
     (data,) = server.store.find("jobdata", job=job["id"], key="summary")
     summary = json.loads(server.store.file(data["stored"]).read_text())
@@ -329,7 +333,10 @@ def test_a_job_in_which_more_than_half_of_the_images_failed_fails(project, small
     project.add_image(tmp_path / "gone2.jpg", size=(50, 50))
     assert job_module.run(project.launch().arguments) is ExitCode.BAD_IMAGE
     half, more = project.jobs()
-    assert re.search(r"in 2 of 4 images\. .*\. 2 images failed: gone0\.jpg: ", half["statusComment"])
+    assert re.search(
+        r"in 2 of 4 images\. 2 images to look at next: look_next\.html\. 2 images failed: gone0\.jpg: ",
+        half["statusComment"],
+    )
     assert more["status"] == FAILED
     assert more["statusComment"].startswith("More than half of the images: 3 images failed: gone0.jpg: ")
     assert more["statusComment"].endswith(f"in 2 of 5 images. To go on, launch again with resume {more['id']}.")

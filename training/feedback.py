@@ -285,28 +285,16 @@ def learn(
     Raises:
         AnnotatorError: (USAGE) there are unlabelled pictures, but too few, or there is only one thing to tell apart.
     """
-    if see is not None:
-        return _learnt(begun, pictures, copies, unlabelled, see)
     every = [*pictures, *copies]
-    with tempfile.TemporaryDirectory(prefix="seen-") as folder:
-        if shutil.disk_usage(folder).free > ROOM * len(every):
-            see = keep(begun, every, Path(folder))
-        else:
-            print(f"There is no room in {folder} for what is seen, so all pictures are looked at twice.", flush=True)
-            see = partial(look, begun)
-        return _learnt(begun, pictures, copies, unlabelled, see)
+    if see is None:
+        with tempfile.TemporaryDirectory(prefix="seen-") as folder:
+            return learn(begun, pictures, copies, unlabelled, _seen_twice(begun, every, Path(folder)))
 
-
-def _learnt(
-    begun: Model, pictures: Sequence[Picture], copies: Sequence[Picture], unlabelled: Sequence[Picture], see: See
-) -> Model:
-    """What `learn` gives."""
     model = transfer.extended(begun, labels_of(pictures))
     class_labels = np.array(model.configuration.class_labels)
     position_of = {label: number for number, label in enumerate(model.labels)}
     layer = model.network.get_layer("head")
     kernel, bias = (np.asarray(weight) / begun.configuration.temperature for weight in layer.get_weights())
-    every = [*pictures, *copies]
     folds = folds_of(every)
 
     first = []
@@ -344,6 +332,14 @@ def _learnt(
 
     learnt = Model(replace(model.configuration, temperature=1.0), model.network, "")
     return _calibrated(learnt, begun.threshold, np.concatenate(scores), np.concatenate(right))
+
+
+def _seen_twice(model: Model, pictures: Sequence[Picture], folder: Path) -> See:
+    """What is seen in pictures, kept for the second time if the folder has room for it."""
+    if shutil.disk_usage(folder).free > ROOM * len(pictures):
+        return keep(model, pictures, folder)
+    print(f"There is no room in {folder} for what is seen, so all pictures are looked at twice.", flush=True)
+    return partial(look, model)
 
 
 def _target(

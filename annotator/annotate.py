@@ -47,6 +47,7 @@ def annotate(
     outcome: Outcome,
     folder: Path,
     scheduler: str | None = None,
+    model: Model | None = None,
 ) -> str:
     """Find the instruments in the images that were chosen, and store them in the job's layer.
 
@@ -57,6 +58,7 @@ def annotate(
         outcome: filled image by image, so that it is right whenever this ends.
         folder: for temporary files.
         scheduler: address of a Dask cluster whose workers look at the images; None: this process does.
+        model: to find them with; None: the one that the parameters name.
 
     Returns:
         How it went, for the job's page.
@@ -73,9 +75,10 @@ def annotate(
     job.report(0, "Choosing images.", at_once=True)
     images = choose_images(connection, parameters.cytomine_id_project, parameters.cytomine_id_images)
 
-    job.report(1, "Loading the model.", at_once=True)
-    with outcome.timed("model"):
-        model = model_in_use.load(connection, parameters, folder)
+    if model is None:
+        job.report(1, "Loading the model.", at_once=True)
+        with outcome.timed("model"):
+            model = model_in_use.load(connection, parameters, folder)
     asked = parameters.threshold
     threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)

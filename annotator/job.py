@@ -81,9 +81,10 @@ def _carry_out(
         return annotate(connection, job, parameters, outcome, folder, scheduler)
     learnt = learn(connection, job, parameters, outcome, folder)
     if parameters.mode == "train":
-        return learnt
-    log.info("%s", learnt)
-    return f"{annotate(connection, job, parameters, outcome, folder, scheduler)} {learnt}"
+        return f"{learnt.verdict} {learnt.sources}"
+    log.info("%s %s", learnt.verdict, learnt.sources)
+    annotated = annotate(connection, job, parameters, outcome, folder, scheduler, learnt.model)
+    return f"{learnt.verdict} {annotated} {learnt.sources}"
 
 
 def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: ExitCode) -> ExitCode:

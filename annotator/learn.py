@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,9 +61,24 @@ TITLES = {
 }
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """How a training ended.
+
+    Attributes:
+        verdict: whether the new model is better and was promoted, for the job's page.
+        sources: what it learnt from, for the same.
+        model: the one to go on with: the new one if it was promoted, else the one that it would have replaced.
+    """
+
+    verdict: str
+    sources: str
+    model: Model
+
+
 def learn(
     connection: Connection, job: jobs.RunningJob, parameters: JobParameters, outcome: Outcome, folder: Path
-) -> str:
+) -> Learnt:
     """Train a model on what people said, attach it to the job, and promote it if it is better than the one in use.
 
     Args:
@@ -72,9 +87,6 @@ def learn(
         parameters: what was asked for.
         outcome: its seconds are counted.
         folder: for temporary files.
-
-    Returns:
-        How it went, for the job's page.
 
     Raises:
         AnnotatorError: there is nothing to learn from, or the server does not let us.
@@ -91,7 +103,7 @@ def learn(
 
     job.report(2, "Loading the model in use.", at_once=True)
     with outcome.timed("model"):
-        begun = model_in_use.load(connection, parameters, folder)
+        begun = in_use = model_in_use.load(connection, parameters, folder)
     from annotator.models import bundle
     from training import feedback, transfer
     from training.style import stylise
@@ -169,7 +181,9 @@ def learn(
     if better:
         promotion.promote(connection, job.id, job.id)
     counted = ", ".join(f"{count} {name}" for name, count in said.items())
-    return f"{verdict} Learnt from {source}: {counted}."
+    # As another job would load it: its version is that of the file.
+    model = bundle.load(folder / jobs.MODEL_FILE) if better else in_use
+    return Learnt(verdict, f"Learnt from {source}: {counted}.", model)
 
 
 def promote(connection: Connection, job: jobs.RunningJob, parameters: JobParameters, folder: Path) -> str:

@@ -68,8 +68,8 @@ class JobParameters:
     mode: str = _parameter(
         "String",
         "Mode",
-        "annotate, train (learn from what people validated and drew), train_and_annotate, or promote (use the training "
-        "job's model from now on).",
+        "annotate, train (learn from what people validated and drew), train_and_annotate (then annotate with the "
+        "better model), or promote (use the training job's model from now on).",
         "annotate",
     )
     cytomine_id_images: tuple[int, ...] = _parameter(

@@ -24,7 +24,8 @@ from annotator.platform import evidence
 from annotator.platform.annotations import ALGO_ANNOTATION, StoredAnnotation, fetch_annotations
 from annotator.platform.connection import Connection
 from annotator.platform.images import choose_images
-from annotator.platform.jobs import MODEL_FILE, SUCCESS
+from annotator.platform.jobs import SUCCESS
+from annotator.platform.promotion import MODEL_FILE
 from annotator.report.coco import Finding, Picture, as_coco
 from annotator.report.page import write_page
 

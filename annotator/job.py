@@ -91,7 +91,7 @@ def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: Exi
     log.error("%s", message)
     if job is not None:
         if outcome.counts:
-            done = f"{outcome.sentence()} To go on, launch again with resume {job.id}."
+            done = f"{outcome.sentence()} To go on, launch again with mode annotate and resume {job.id}."
             message = f"{jobs.shortened(message, jobs.COMMENT_LENGTH - len(done) - 1)} {done}"
         try:
             job.fail(message)

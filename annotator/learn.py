@@ -172,8 +172,8 @@ def learn(
     if comparison is not None:
         metrics = {name: figure["value"] for name, figure in comparison.challenger.items()}
         model = replace(model, configuration=replace(model.configuration, metrics=metrics))
-    bundle.save(model, folder / jobs.MODEL_FILE)
-    job.attach(folder / jobs.MODEL_FILE)
+    bundle.save(model, folder / promotion.MODEL_FILE)
+    job.attach(folder / promotion.MODEL_FILE)
     (folder / REPORT).write_text(
         _report(verdict, comparison, model, training, test, said, notes, folder), encoding="utf-8"
     )
@@ -182,7 +182,7 @@ def learn(
         promotion.promote(connection, job.id, job.id)
     counted = ", ".join(f"{count} {name}" for name, count in said.items())
     # As another job would load it: its version is that of the file.
-    model = bundle.load(folder / jobs.MODEL_FILE) if better else in_use
+    model = bundle.load(folder / promotion.MODEL_FILE) if better else in_use
     return Learnt(verdict, f"Learnt from {source}: {counted}.", model)
 
 

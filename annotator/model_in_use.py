@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator.parameters import JobParameters
-from annotator.platform import jobs, promotion
+from annotator.platform import promotion
 from annotator.platform.connection import Connection
 
 if TYPE_CHECKING:
@@ -35,4 +35,4 @@ def load_job(connection: Connection, number: int | None, project: int, folder: P
     # Imported late: it takes seconds, and wrong keys or parameters are told at once.
     from annotator.models import builtin, bundle
 
-    return builtin.load() if number is None else bundle.load(jobs.fetch_model(connection, number, project, folder))
+    return builtin.load() if number is None else bundle.load(promotion.fetch_model(connection, number, project, folder))

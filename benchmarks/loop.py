@@ -17,7 +17,7 @@ from annotator.embedded.process import running
 from annotator.embedded.store import Store
 from annotator.models import builtin, bundle
 from annotator.parameters import descriptor
-from annotator.platform.jobs import MODEL_FILE
+from annotator.platform.promotion import MODEL_FILE
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.cross_validation import first_label
 from benchmarks.curator import Instrument, look_through

@@ -20,7 +20,7 @@ from annotator import job as job_module
 from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.models import bundle
-from annotator.platform import jobs
+from annotator.platform import promotion
 
 ROOT = Path(__file__).parents[1]
 SUCCESS, FAILED = 3, 4
@@ -143,7 +143,7 @@ def test_interrupted_in_the_middle(painted_large, server, gallery, tmp_path, han
     job = only_job(painted_large)
     assert job["status"] == FAILED
     assert job["statusComment"].startswith("Interrupted. ")
-    assert job["statusComment"].endswith(f" To go on, launch again with resume {job['id']}.")
+    assert job["statusComment"].endswith(f" To go on, launch again with mode annotate and resume {job['id']}.")
     assert painted_large.annotations()  # what was stored stays
     assert list(tmp_path.iterdir()) == []
 
@@ -245,7 +245,7 @@ def finished_job(project, status=SUCCESS):
 def attach(project, job, content):
     store = project.server.store
     store.add(
-        "attachedfile", ownerKind="job", domainIdent=job, filename=jobs.MODEL_FILE, stored=store.add_file(content)
+        "attachedfile", ownerKind="job", domainIdent=job, filename=promotion.MODEL_FILE, stored=store.add_file(content)
     )
 
 
@@ -339,7 +339,9 @@ def test_a_job_in_which_more_than_half_of_the_images_failed_fails(project, small
     )
     assert more["status"] == FAILED
     assert more["statusComment"].startswith("More than half of the images: 3 images failed: gone0.jpg: ")
-    assert more["statusComment"].endswith(f"in 2 of 5 images. To go on, launch again with resume {more['id']}.")
+    assert more["statusComment"].endswith(
+        f"in 2 of 5 images. To go on, launch again with mode annotate and resume {more['id']}."
+    )
     assert len(more["statusComment"]) <= 255
 
 

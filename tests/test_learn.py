@@ -125,6 +125,30 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     assert promotion.promoted_job(connection, project.id) == trained["id"]
 
 
+def test_what_fails_after_the_training_is_completed_by_an_annotating_job(collection, no_pauses):
+    project, lens, images = collection
+    server = project.server
+    first = annotate(project)
+    look_through(server.access, project.id, first["userJob"], images)
+    # The third time that the server stores anything on an image, and from then on, it fails.
+    rule = {"path": "/api/annotation.json", "method": "POST", "kind": "status", "value": 500}
+    server.fail(rule | {"after": 2, "times": 99})
+    terms = f"{lens},{_term(project, 'gitaren')}"
+    launched = project.launch(mode="train_and_annotate", cytomine_id_terms=terms)
+    assert job_module.run(launched.arguments) is ExitCode.UPLOAD
+    number = launched.job
+    assert store_comment(project, launched).endswith(f"To go on, launch again with mode annotate and resume {number}.")
+    server.fail()
+    completed = annotate(project, resume=number)
+    assert 0 < int(re.search(r"(\d+) images? done before", completed["statusComment"])[1]) < 24
+    users = {completed["userJob"], project.server.store.get("job", number)["userJob"]}
+    term_of = {row["annotation"]: row["term"] for row in server.store.find("annotationterm")}
+    found = [item["image"] for item in project.annotations() if item["user"] in users and term_of[item["id"]] == lens]
+    right = {image for image, (_, truth) in images.items() if truth and truth[0].term == lens}
+    assert len(set(found) & right) >= 7
+    assert len(found) == len(set(found))
+
+
 @pytest.mark.timeout(900)  # the largest of all jobs; a minute where nothing else runs
 def test_a_project_learns_from_copies_and_from_images_that_nobody_looked_through(collection, tmp_path, monkeypatch):
     monkeypatch.setattr(feedback, "EPOCHS", 2)

@@ -1,4 +1,4 @@
-"""A job's life on the server: started, in progress, ended; and what it asks of other jobs."""
+"""A job's life on the server: started, in progress, ended."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import logging
 import threading
 import time
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.errors import AnnotatorError
 from annotator.parameters import JobParameters
 from annotator.platform.connection import Connection, Json, pause
 
@@ -17,9 +16,7 @@ log = logging.getLogger(__name__)
 
 RUNNING, SUCCESS, FAILED = 2, 3, 4
 COMMENT_LENGTH = 255
-MODEL_FILE = "model.zip"
 JOB = "be.cytomine.processing.Job"
-LARGEST_MODEL = 1 << 30
 SECONDS_BETWEEN_REPORTS = 1.0
 LAST_REPORT = 5.0  # seconds that the end waits for a report that is on its way
 ATTEMPTS = 4  # at telling the server how the job ended
@@ -131,43 +128,3 @@ class RunningJob:
 def shortened(comment: str, length: int = COMMENT_LENGTH) -> str:
     """A comment, cut where the server would refuse it."""
     return comment if len(comment) <= length else f"{comment[: length - 1]}…"
-
-
-def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:
-    """Download the model that a training job made.
-
-    Args:
-        connection: to the server.
-        number: id of the training job.
-        project: id of the project that the job must belong to.
-        folder: where the file goes.
-
-    Raises:
-        AnnotatorError: no such job, of another project, not finished, or without a model.
-    """
-    job: dict[str, Any] = connection.get(f"job/{number}.json", what=f"training job {number}")
-    if job["project"] != project:
-        raise AnnotatorError(
-            f"Training job {number} belongs to project {job['project']}, not to {project}. "
-            "Choose a job of this project.",
-            ExitCode.BAD_MODEL,
-        )
-    if job["status"] != SUCCESS:
-        raise AnnotatorError(
-            f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
-            ExitCode.BAD_MODEL,
-        )
-    files = connection.items(f"domain/{JOB}/{number}/attachedfile.json", what=f"the files of job {number}")
-    # Some cores keep the path that the client sent as the file's name.
-    models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
-    if not models:
-        raise AnnotatorError(
-            f"Job {number} has no file {MODEL_FILE}: it trained no model. "
-            "Choose a training job, or none for the built-in model.",
-            ExitCode.BAD_MODEL,
-        )
-    path = folder / MODEL_FILE
-    what = f"the model of job {number}"
-    newest = max(models)
-    path.write_bytes(connection.download(f"attachedfile/{newest}/download", None, what=what, limit=LARGEST_MODEL))
-    return path

@@ -1,7 +1,10 @@
-"""Which training job's model a project uses: the newest job that says so."""
+"""Which training job's model a project uses, the newest job says so; and the model itself."""
 
 from __future__ import annotations
 
+from pathlib import Path, PurePosixPath
+
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import properties
 from annotator.platform.connection import Connection
 from annotator.platform.jobs import JOB, SUCCESS
@@ -9,6 +12,8 @@ from annotator.platform.jobs import JOB, SUCCESS
 PROMOTED = "promoted_model"  # property of a job: the training job whose model is used from then on, or BUILT_IN
 BUILT_IN = "built-in"
 PROMOTING = ("train", "train_and_annotate", "promote")  # modes of jobs that may have promoted a model
+MODEL_FILE = "model.zip"
+LARGEST_MODEL = 1 << 30
 
 
 def promoted_job(connection: Connection, project: int) -> int | None:
@@ -19,11 +24,8 @@ def promoted_job(connection: Connection, project: int) -> int | None:
     rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
     for job in sorted(rows, key=lambda row: -row["id"]):
         values = [row.get("value") for row in job.get("jobParameters") or () if row.get("name") == "mode"]
-        if values and values[0] in PROMOTING:
-            said = properties.read(connection, JOB, job["id"], f"job {job['id']}").get(PROMOTED)
-            # A training job promotes at its very end and may still fail then; its model is not there for others.
-            if said and job["status"] == SUCCESS:
-                return None if said == BUILT_IN else int(said)
+        if values and values[0] in PROMOTING and (said := _promoted_by(connection, job["id"])):
+            return None if said == BUILT_IN else int(said)
     return None
 
 
@@ -32,8 +34,53 @@ def promote(connection: Connection, job: int, model_job: int | None) -> None:
 
     Args:
         connection: as the job that promotes.
-        job: id of the job that promotes; it counts once it has ended successfully.
+        job: id of the job that promotes; if it promotes its own model, this is attached already.
         model_job: the training job, None for the built-in model.
     """
     value = BUILT_IN if model_job is None else str(model_job)
     properties.record(connection, JOB, job, PROMOTED, value, f"job {job}")
+
+
+def _promoted_by(connection: Connection, job: int) -> str | None:
+    return properties.read(connection, JOB, job, f"job {job}").get(PROMOTED)
+
+
+def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:
+    """Download the model that a training job made.
+
+    Args:
+        connection: to the server.
+        number: id of the training job.
+        project: id of the project that the job must belong to.
+        folder: where the file goes.
+
+    Raises:
+        AnnotatorError: no such job, of another project, without a model, or neither ended successfully nor promoted by
+            itself: what a job does after that, such as annotate, leaves its model as it is.
+    """
+    job = connection.get(f"job/{number}.json", what=f"training job {number}")
+    if job["project"] != project:
+        raise AnnotatorError(
+            f"Training job {number} belongs to project {job['project']}, not to {project}. "
+            "Choose a job of this project.",
+            ExitCode.BAD_MODEL,
+        )
+    if job["status"] != SUCCESS and _promoted_by(connection, number) != str(number):
+        raise AnnotatorError(
+            f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
+            ExitCode.BAD_MODEL,
+        )
+    files = connection.items(f"domain/{JOB}/{number}/attachedfile.json", what=f"the files of job {number}")
+    # Some cores keep the path that the client sent as the file's name.
+    models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
+    if not models:
+        raise AnnotatorError(
+            f"Job {number} has no file {MODEL_FILE}: it trained no model. "
+            "Choose a training job, or none for the built-in model.",
+            ExitCode.BAD_MODEL,
+        )
+    path = folder / MODEL_FILE
+    what = f"the model of job {number}"
+    newest = max(models)
+    path.write_bytes(connection.download(f"attachedfile/{newest}/download", None, what=what, limit=LARGEST_MODEL))
+    return path

@@ -3,66 +3,10 @@ import time
 
 import pytest
 
-from annotator.embedded import seed
-from annotator.errors import AnnotatorError, ExitCode
+from annotator.errors import AnnotatorError
 from annotator.platform import jobs
 from annotator.platform.connection import Connection
-from annotator.platform.jobs import RunningJob, fetch_model
-
-
-@pytest.fixture
-def connection(server, project):
-    arguments = project.launch().arguments
-    keys = [arguments[arguments.index(f"--cytomine_{kind}_key") + 1] for kind in ("public", "private")]
-    return Connection(server.access.host, *keys)
-
-
-@pytest.fixture
-def trained(server, project):
-    """A finished job, and a way to attach files to it."""
-    job = seed.create_job(server.store, project.id, project.software, server.user["id"])
-    server.store.update("job", job["id"], status=jobs.SUCCESS)
-
-    def attach(name, content):
-        stored = server.store.add_file(content)
-        server.store.add("attachedfile", ownerKind="job", domainIdent=job["id"], filename=name, stored=stored)
-
-    return job["id"], attach
-
-
-def test_the_newest_model_of_a_job_is_fetched(connection, project, trained, tmp_path):
-    number, attach = trained
-    attach("model.zip", b"old")
-    attach("/home/anna/training/model.zip", b"new")  # some cores keep the sender's path
-    attach("log.out", b"log")
-    path = fetch_model(connection, number, project.id, tmp_path)
-    assert path == tmp_path / "model.zip"
-    assert path.read_bytes() == b"new"
-
-
-@pytest.mark.parametrize("rule", [{"kind": "status", "value": 403}, {"kind": "html"}, {"kind": "redirect"}])
-def test_a_refused_list_of_files_is_not_an_empty_one(connection, project, trained, server, tmp_path, rule):
-    server.fail({"path": "attachedfile", "method": "GET", "times": 9} | rule)
-    with pytest.raises(AnnotatorError) as caught:
-        fetch_model(connection, trained[0], project.id, tmp_path)
-    assert "trained no model" not in str(caught.value)
-
-
-def test_a_model_that_does_not_arrive_whole_is_refused(connection, project, trained, server, tmp_path):
-    number, attach = trained
-    attach("model.zip", bytes(5000))
-    server.fail({"path": "attachedfile/.*/download", "method": "GET", "kind": "close", "times": 9})
-    with pytest.raises(AnnotatorError, match=f"broke .* when asked for the model of job {number}"):
-        fetch_model(connection, number, project.id, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_model_that_is_too_large_is_refused(connection, project, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "LARGEST_MODEL", 1000)
-    number, attach = trained
-    attach("model.zip", bytes(1001))
-    with pytest.raises(AnnotatorError, match="larger than 1000 bytes"):
-        fetch_model(connection, number, project.id, tmp_path)
+from annotator.platform.jobs import RunningJob
 
 
 def test_a_file_goes_to_the_page_of_the_job_under_its_own_name(connection, server, tmp_path):
@@ -156,10 +100,3 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
         "create_terms": "False", "cytomine_reviewed": "1", "max_training_images": "500", "skip_annotated": "False",
         "evidence": "False", "adversarial": "False", "longest_side": "1792",
     }  # fmt: skip
-
-
-def test_an_unfinished_job_has_no_model(connection, project, tmp_path, server, trained):
-    server.store.update("job", trained[0], status=2)
-    with pytest.raises(AnnotatorError, match=r"has not ended successfully \(status 2\)") as caught:
-        fetch_model(connection, trained[0], project.id, tmp_path)
-    assert caught.value.code is ExitCode.BAD_MODEL

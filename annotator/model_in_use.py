@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import JobParameters
 from annotator.platform import promotion
 from annotator.platform.connection import Connection
@@ -24,10 +25,20 @@ def load(connection: Connection, parameters: JobParameters, folder: Path) -> Mod
     Raises:
         AnnotatorError: the training job cannot be used, or its model not be had.
     """
-    number = parameters.cytomine_id_job
-    if number is None:
-        number = promotion.promoted_job(connection, parameters.cytomine_id_project)
-    return load_job(connection, number, parameters.cytomine_id_project, folder)
+    project, named = parameters.cytomine_id_project, parameters.cytomine_id_job
+    if named is not None:
+        return load_job(connection, named, project, folder)
+    promoted = promotion.promoted_job(connection, project)
+    try:
+        return load_job(connection, promoted, project, folder)
+    except AnnotatorError as error:
+        if promoted is None or error.code not in (ExitCode.BAD_MODEL, ExitCode.NOT_FOUND):
+            raise
+        way_back = (
+            f"The project uses the model of job {promoted}, which was promoted: launch with mode promote and another "
+            "training job, or with none to go back to the built-in model."
+        )
+        raise AnnotatorError(f"{error} {way_back}", error.code) from error
 
 
 def load_job(connection: Connection, number: int | None, project: int, folder: Path) -> Model:

@@ -21,6 +21,7 @@ from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.models import bundle
 from annotator.platform import promotion
+from annotator.platform.connection import Connection
 
 ROOT = Path(__file__).parents[1]
 SUCCESS, FAILED = 3, 4
@@ -274,6 +275,24 @@ def test_training_jobs_without_a_usable_model(painted, no_pauses, status, conten
     launched = painted.launch(cytomine_id_job=trained)
     assert job_module.run(launched.arguments) is ExitCode.BAD_MODEL
     assert message in painted.server.store.get("job", launched.job)["statusComment"]
+
+
+def test_a_promoted_model_that_is_gone_is_told_with_the_way_back(painted, no_pauses, tmp_path):
+    trained = finished_job(painted)
+    access = painted.server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    promoting = painted.launch(mode="promote").job
+    promotion.promote(connection, promoting, trained)
+    launched = painted.launch()
+    assert job_module.run(launched.arguments) is ExitCode.BAD_MODEL
+    comment = painted.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith(f"Job {trained} has no file model.zip: it trained no model. ")
+    assert comment.endswith(
+        f"The project uses the model of job {trained}, which was promoted: launch with mode promote and another "
+        "training job, or with none to go back to the built-in model."
+    )
+    assert job_module.run(painted.launch(mode="promote").arguments) is ExitCode.OK
+    assert job_module.run(painted.launch().arguments) is ExitCode.OK
 
 
 def test_a_training_job_of_another_project(painted, no_pauses, server):

@@ -75,9 +75,7 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
     models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
     if not models:
         raise AnnotatorError(
-            f"Job {number} has no file {MODEL_FILE}: it trained no model. "
-            "Choose a training job, or none for the built-in model.",
-            ExitCode.BAD_MODEL,
+            f"Job {number} has no file {MODEL_FILE}: it trained no model. Choose a training job.", ExitCode.BAD_MODEL
         )
     path = folder / MODEL_FILE
     what = f"the model of job {number}"

@@ -93,15 +93,7 @@ def annotate(
     earlier = _earlier(connection, job, parameters, settings, looking, images, outcome)
     waiting = [image for image in images if image.id not in outcome.earlier]
 
-    known = [by_mimo_id()[label.mimo_id] for label in model.labels if label.mimo_id in by_mimo_id()]
-    term_of_instrument = terms.find_terms(connection, parameters.cytomine_id_project, known, parameters.create_terms)
-    own = [label.name for label in model.labels if label.mimo_id is None]
-    term_of_name = terms.terms_named(connection, parameters.cytomine_id_project, own) if own else {}
-    term_of = {
-        label: term
-        for label in model.labels
-        if (term := term_of_instrument.get(label.mimo_id or -1) or term_of_name.get(label.name))
-    }
+    term_of = _terms_of(connection, parameters, model)
 
     from annotator.detection import SCAN_SIDE, Finer, finer_sizes, reads
 
@@ -179,12 +171,7 @@ def annotate(
                 looked.append(remembered)
             if len(looked) > 2 * look_next.KEPT:
                 looked = look_next.most_doubtful(looked)
-            seconds = time.monotonic() - start
-            comment = f"{done} of {many(len(waiting), 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
-            if outcome.failures:
-                comment += f", {len(outcome.failures)} failed"
-            left = seconds / done * (len(waiting) - done)
-            comment += f"; {60 * done / seconds:.0f} images a minute, {_duration(left)} left."
+            comment = _progress(outcome, done, len(waiting), time.monotonic() - start)
             job.report(2 + 97 * done / len(waiting), comment)
 
     if evidence is not None:
@@ -231,6 +218,24 @@ def _earlier(
         done |= record.done
     outcome.earlier |= {image.id: done[image.id] for image in images if image.id in done}
     return None if own.settings is None and not before else [record.user for record in before]
+
+
+def _terms_of(connection: Connection, parameters: JobParameters, model: Model) -> dict[Label, int]:
+    """The project's term for each label of the model that has one."""
+    key_of = {label: label.mimo_id if label.mimo_id in by_mimo_id() else label.name for label in model.labels}
+    instruments = [by_mimo_id()[key] for key in key_of.values() if isinstance(key, int)]
+    others = [key for key in key_of.values() if isinstance(key, str)]
+    found = terms.find_terms(connection, parameters.cytomine_id_project, instruments, others, parameters.create_terms)
+    return {label: found[key] for label, key in key_of.items() if key in found}
+
+
+def _progress(outcome: Outcome, done: int, total: int, seconds: float) -> str:
+    """How far the images are, how fast they go and how long it will take."""
+    comment = f"{done} of {many(total, 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
+    if outcome.failures:
+        comment += f", {len(outcome.failures)} failed"
+    left = seconds / done * (total - done)
+    return f"{comment}; {60 * done / seconds:.0f} images a minute, {_duration(left)} left."
 
 
 def _told(read: Callable[..., np.ndarray], total: int, tell: Callable[[float], None]) -> Callable[..., np.ndarray]:

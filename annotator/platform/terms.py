@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform.connection import Connection, RequestFailed
@@ -21,49 +21,62 @@ COLOURS = {
 OTHER_COLOUR = "#e69f00"
 
 
-def find_terms(connection: Connection, project: int, instruments: Sequence[Instrument], create: bool) -> dict[int, int]:
-    """The project's terms for instruments, by MIMO id.
+def find_terms(
+    connection: Connection, project: int, instruments: Sequence[Instrument], others: Sequence[str], create: bool
+) -> dict[int | str, int]:
+    """The project's terms for what a model can name.
 
     Args:
         connection: to the server.
         project: id.
-        instruments: what the model can name.
-        create: whether to add the terms that are missing, written as MINERVA does: Violin (3573).
+        instruments: those that the vocabulary knows.
+        others: names of what it does not know; a term of exactly this name fits, but for blanks around it.
+        create: whether to add the terms that are missing, instruments written as MINERVA does: Violin (3573).
 
     Returns:
-        Ids of terms; an instrument without a term is absent, its detections are stored without a term.
+        Ids of terms by MIMO id or by name; what has no term is absent, its detections are stored without one.
 
     Raises:
-        AnnotatorError: no instrument has a term, and none may be created.
+        AnnotatorError: nothing has a term, and none may be created.
     """
     ontology = connection.get(f"project/{project}.json", what=f"project {project}")["ontology"]
     names = term_names(connection, project)
-    matches = match_terms(instruments, names)
-    missing = [instrument for instrument in instruments if instrument.mimo_id not in matches]
-    if create and missing:
+    found = _fitting(names, instruments, others)
+    missing = [instrument for instrument in instruments if instrument.mimo_id not in found]
+    unnamed = [name for name in others if name not in found]
+    if create and (missing or unnamed):
         for instrument in missing:
-            _create(connection, project, ontology, instrument)
-        matches = match_terms(instruments, term_names(connection, project))
-        log.info("Created %d terms.", len(missing))
-    elif missing and matches:
-        log.info("Without a term in the ontology: %s.", ", ".join(instrument.name for instrument in missing))
-    for number, match in matches.items():
-        if not match.exact:
-            log.info("%s is labelled with the wider term %s.", by_mimo_id()[number].name, names.get(match.term))
-    if not matches:
-        some = ", ".join(f'"{instrument.name}"' for instrument in instruments[:3])
+            colour = COLOURS.get(instrument.category, OTHER_COLOUR)
+            _create(connection, project, ontology, f"{instrument.name} ({instrument.mimo_id})", colour)
+        for name in unnamed:
+            _create(connection, project, ontology, name, OTHER_COLOUR)
+        found = _fitting(term_names(connection, project), instruments, others)
+        log.info("Created %d terms.", len(missing) + len(unnamed))
+    elif not found:
+        some = ", ".join(f'"{name}"' for name in [*(instrument.name for instrument in instruments), *others][:3])
         raise AnnotatorError(
             f"None of the ontology's {len(names)} terms is an instrument that the model knows. "
             f"Add terms such as {some}, or switch on create_terms.",
             ExitCode.NOT_FOUND,
         )
-    return {number: match.term for number, match in matches.items()}
+    elif missing or unnamed:
+        lacking = [*(instrument.name for instrument in missing), *unnamed]
+        log.info("Without a term in the ontology: %s.", ", ".join(lacking))
+    return found
 
 
-def terms_named(connection: Connection, project: int, names: Collection[str]) -> dict[str, int]:
-    """The project's terms of exactly these names, but for blanks around them: for terms that no vocabulary knows."""
-    found = {name.strip(): term for term, name in sorted(term_names(connection, project).items(), reverse=True)}
-    return {name: found[name] for name in names if name in found}
+def _fitting(
+    names: Mapping[int, str], instruments: Sequence[Instrument], others: Sequence[str]
+) -> dict[int | str, int]:
+    """What `find_terms` gives of the terms that there are, by id."""
+    matches = match_terms(instruments, names)
+    for number, match in matches.items():
+        if not match.exact:
+            log.info("%s is labelled with the wider term %s.", by_mimo_id()[number].name, names[match.term])
+    term_of = {name.strip(): term for term, name in sorted(names.items(), reverse=True)}  # of two the older one
+    return {number: match.term for number, match in matches.items()} | {
+        name: term_of[name] for name in others if name in term_of
+    }
 
 
 def term_names(connection: Connection, project: int) -> dict[int, str]:
@@ -86,9 +99,7 @@ def check_term(terms: Mapping[int, str], wanted: Sequence[int]) -> None:
         )
 
 
-def _create(connection: Connection, project: int, ontology: int, instrument: Instrument) -> None:
-    name = f"{instrument.name} ({instrument.mimo_id})"
-    colour = COLOURS.get(instrument.category, OTHER_COLOUR)
+def _create(connection: Connection, project: int, ontology: int, name: str, colour: str) -> None:
     try:
         body = {"name": name, "ontology": ontology, "color": colour}
         connection.post("term.json", body, what=f"the new term {name}")

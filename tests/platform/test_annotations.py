@@ -7,6 +7,7 @@ from shapely.affinity import translate
 from shapely.geometry import box
 
 from annotator.embedded import annotations as stored_annotations
+from annotator.embedded import seed
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import annotations, geometry
 from annotator.platform.annotations import NewAnnotation, fetch_annotations, upload
@@ -47,7 +48,7 @@ def made(count, terms=()):
 @pytest.mark.parametrize("count", [0, 1, 100, 230])
 def test_all_are_stored_with_terms_and_properties(as_job, project, count):
     connection, image = as_job
-    terms = find_terms(connection, project.id, [VIOLIN], create=False)
+    terms = find_terms(connection, project.id, [VIOLIN], [], create=False)
     assert upload(connection, image, connection.user["id"], made(count, (terms[3573],))) == count
     found = fetch_annotations(connection, connection.user["id"], [image])
     assert len(found) == count
@@ -214,13 +215,13 @@ def test_one_part_refused_does_not_give_up_the_other(as_job, project, server, no
 
 
 def test_terms_are_found_under_any_of_their_names(connection, project):
-    found = find_terms(connection, project.id, [VIOLIN, GUITAR, HARP, LUTE], create=False)
+    found = find_terms(connection, project.id, [VIOLIN, GUITAR, HARP, LUTE], [], create=False)
     assert set(found) == {3573, 3285}  # "gitaren" is a Dutch plural that we do not know
 
 
 def test_missing_terms_are_created_once(connection, project, server):
-    first = find_terms(connection, project.id, [VIOLIN, LUTE], create=True)
-    assert find_terms(connection, project.id, [VIOLIN, LUTE], create=True) == first
+    first = find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)
+    assert find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True) == first
     names = [term["name"] for term in server.store.find("term", ontology=project.ontology)]
     assert names.count("Lute (3394)") == 1
     assert "Violin (3573)" in names
@@ -228,15 +229,27 @@ def test_missing_terms_are_created_once(connection, project, server):
 
 def test_a_term_whose_answer_got_lost_is_there(connection, project, server):
     server.fail({"path": "term.json", "method": "POST", "kind": "lost_answer"})
-    assert set(find_terms(connection, project.id, [VIOLIN, LUTE], create=True)) == {3573, 3394}
+    assert set(find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)) == {3573, 3394}
 
 
 def test_a_term_that_cannot_be_created_says_so(connection, project, server):
     server.fail({"path": "term.json", "method": "POST", "kind": "status", "value": 403})
     with pytest.raises(AnnotatorError, match=r"No right to use the new term Lute \(3394\)"):
-        find_terms(connection, project.id, [VIOLIN, LUTE], create=True)
+        find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)
+
+
+def test_terms_that_no_vocabulary_knows_are_found_by_their_names(connection, server):
+    own = seed.create_project(server.store, "Curiosities", server.user, [" Lens of Doom ", "Lens of Doom"])
+    (older, _) = sorted(term["id"] for term in server.store.find("term", ontology=own["ontology"]))
+    # They are enough, though nothing that the vocabulary knows has a term.
+    assert find_terms(connection, own["id"], [LUTE], ["Lens of Doom", "Chime"], create=False) == {"Lens of Doom": older}
+    created = find_terms(connection, own["id"], [LUTE], ["Lens of Doom", "Chime"], create=True)
+    assert created["Lens of Doom"] == older
+    names = {term["id"]: term["name"] for term in server.store.find("term", ontology=own["ontology"])}
+    assert (names[created[3394]], names[created["Chime"]]) == ("Lute (3394)", "Chime")
+    assert len(names) == 4
 
 
 def test_no_fitting_term_says_what_to_do(connection, project):
     with pytest.raises(AnnotatorError, match='Add terms such as "Lute", or switch on create_terms'):
-        find_terms(connection, project.id, [LUTE], create=False)
+        find_terms(connection, project.id, [LUTE], [], create=False)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # Who validates looks closer than who draws in passing, and who corrects looks closest (Cytomine's users, CYTO-486).
-WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0}
+WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0, Verdict.PASSED_OVER: 0.0}
 LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
 LEAST_TEST = 4  # images with instruments that a test takes to say anything
 MOST_UNLABELLED = 200  # images that nobody looked through, to take styles from or to learn from without labels
@@ -106,10 +106,12 @@ def learn(
         begun = in_use = model_in_use.load(connection, parameters, folder)
     from annotator.models import bundle
     from training import feedback, transfer
+    from training.datasets import label_named
     from training.style import stylise
 
     restyle = stylise.restyler(parameters.style_augment) if parameters.style_augment else None
-    labels = _labels_of_terms(names, parameters.cytomine_id_terms)
+    instruments = _instruments(names, begun.labels)
+    labels = {term: label_named(names[term]) for term in parameters.cytomine_id_terms} or instruments
     learnt, too_few = _learnt_labels(judgements, labels, begun.labels)
     notes += too_few
     for note in notes:
@@ -118,11 +120,16 @@ def learn(
         job.report(3, f"Loading the weights of {parameters.backbone}.", at_once=True)
         begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
 
+    # What has other terms, such as people and dogs, is background.
+    named = {*labels, *instruments}
     by_image: dict[int, list[Judgement]] = {}
     for judgement in judgements:
-        if judgement.verdict is Verdict.REJECTED or any(term in labels for term in judgement.terms):
+        if judgement.verdict is Verdict.REJECTED or not judgement.terms or named.intersection(judgement.terms):
             by_image.setdefault(judgement.image, []).append(judgement)
-    useful = [image for image in images if image.id in by_image or image.looked_through]
+    teaching = {
+        number for number, own in by_image.items() if any(one.verdict is not Verdict.PASSED_OVER for one in own)
+    }
+    useful = [image for image in images if image.id in teaching or image.looked_through]
     useful = sorted(useful, key=lambda image: -_worth(by_image.get(image.id, ())))[: parameters.max_training_images]
     others: list[ProjectImage] = []
     if restyle or parameters.adversarial:
@@ -202,13 +209,12 @@ def promote(connection: Connection, job: jobs.RunningJob, parameters: JobParamet
     return f"From now on this project uses {source} ({model.name})."
 
 
-def _labels_of_terms(names: Mapping[int, str], chosen: Sequence[int]) -> dict[int, Label]:
-    """What each term means, by its id; of the terms that nobody named only those that are instruments."""
+def _instruments(names: Mapping[int, str], known: Sequence[Label]) -> dict[int, Label]:
+    """What each term means, by its id, of those that are instruments or that the model knows."""
     from training.datasets import label_named
 
-    if chosen:
-        return {term: label_named(names[term]) for term in chosen}
-    labels = {term: label_named(name) for term, name in names.items() if matching(name)}
+    labels = {term: label_named(name) for term, name in names.items() if name.strip()}
+    labels = {term: label for term, label in labels.items() if matching(names[term]) or label in known}
     others = [name for term, name in names.items() if term not in labels]
     if others:
         log.info("No instruments as far as we know: %s. To learn them, choose them as terms.", ", ".join(others[:10]))
@@ -222,7 +228,7 @@ def _learnt_labels(
     counts = Counter(
         label
         for judgement in judgements
-        if judgement.verdict is not Verdict.REJECTED
+        if judgement.verdict not in (Verdict.REJECTED, Verdict.PASSED_OVER)
         for label in {labels[term] for term in judgement.terms if term in labels}
     )
     few = {label: count for label, count in counts.items() if count < LEAST_REGIONS and label not in known}
@@ -287,9 +293,11 @@ def as_picture(
         image: which.
         width: of the file in pixels; what was said is scaled to it.
         judgements: of this image.
-        labels: what terms mean, by id; a shape with terms of several meanings, or of none that is learnt, is difficult.
+        labels: what terms mean, by id. A shape that is passed over, or whose terms have several meanings or none that
+            is learnt, is difficult.
         learnt: labels that are learnt.
     """
+    from annotator.models.bundle import Label
     from training.datasets import Picture, Region
 
     scale = width / image.width
@@ -299,9 +307,10 @@ def as_picture(
         if judgement.verdict is Verdict.REJECTED:
             rejected.append((x0, y0, x1, y1))
             continue
-        meant = sorted({labels[term] for term in judgement.terms if term in labels}, key=lambda label: label.name)
-        difficult = len(meant) > 1 or meant[0] not in learnt
-        regions.append(Region(meant[0], (x0, y0, x1, y1), difficult, WEIGHTS[judgement.verdict]))
+        meant = {labels[term] for term in judgement.terms if term in labels}
+        clear = judgement.verdict is not Verdict.PASSED_OVER and len(meant) == 1 and meant <= learnt
+        label = meant.pop() if clear else Label("something")
+        regions.append(Region(label, (x0, y0, x1, y1), not clear, WEIGHTS[judgement.verdict]))
     return Picture(path, str(image.id), tuple(regions), complete=image.looked_through, rejected=tuple(rejected))
 
 

@@ -27,6 +27,7 @@ class Verdict(Enum):
     ACCEPTED = "accepted"  # validated as it was
     CORRECTED = "corrected"  # validated with another shape or term
     REJECTED = "rejected"  # a job's, left over when a person had looked through the image
+    PASSED_OVER = "passed over"  # drawn or validated, but not chosen or not named: it may be an instrument all the same
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Judgement:
     Attributes:
         image: its id.
         polygon: shapely, in pixels of the image, top-left origin, inside the image.
-        terms: ids, at least one; those that a rejected detection had been given, maybe none.
+        terms: ids; maybe none of what was rejected or passed over, at least one of all else.
         verdict: what was said.
     """
 
@@ -48,7 +49,7 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which annotations count.
+    """Which annotations are learnt from; the others are passed over, which is not to say that there is nothing.
 
     Attributes:
         terms: ids; empty for all.
@@ -66,9 +67,9 @@ def fetch_judgements(
 ) -> tuple[list[Judgement], Counter[str]]:
     """Read what people said about some images.
 
-    A validated annotation is a copy of the one it came from: the copy counts and its parent does not. A detection is
-    rejected only where a person ended the review of its image and nothing that was validated or drawn is at its place:
-    another job may have found the same.
+    A validated annotation is a copy of the one it came from: the copy counts and its parent does not, unless validated
+    ones are left out. A detection is rejected only where a person ended the review of its image and nothing that was
+    validated or drawn is at its place: another job may have found the same.
 
     Args:
         connection: to the server.
@@ -85,18 +86,21 @@ def fetch_judgements(
     # By project and not by image: a list of a thousand ids does not fit into an address.
     query = SHOWN | {"project": project}
     drawn = connection.items("annotation.json", query | {"includeAlgo": True}, what="the annotations of the project")
-    validated: list[Json] = []
-    if choice.reviewed:
-        what = "the validated annotations of the project"
-        validated = connection.items("annotation.json", query | {"reviewed": True}, what=what)
+    what = "the validated annotations of the project"
+    validated = connection.items("annotation.json", query | {"reviewed": True}, what=what)
     parents = {item["id"]: item for item in drawn}
     copied = {item.get("parentIdent") for item in validated}
-    people = [item for item in drawn if item["class"] != ALGO_ANNOTATION and item["id"] not in copied]
     leftovers = [item for item in drawn if item["class"] == ALGO_ANNOTATION and item["id"] not in copied]
-    ours = [item for item in people if not choice.users or item["user"] in choice.users]
-
-    said = [(item, _verdict(item, parents.get(item.get("parentIdent")))) for item in validated]
-    said += [(item, Verdict.DRAWN) for item in ours] if choice.reviewed < 2 else []
+    people = [item for item in drawn if item["class"] != ALGO_ANNOTATION]
+    if choice.reviewed:
+        people = [item for item in people if item["id"] not in copied]
+        said = [(item, _verdict(item, parents.get(item.get("parentIdent")))) for item in validated]
+    else:
+        by_people = {item["id"] for item in people}
+        said = [(item, Verdict.PASSED_OVER) for item in validated if item.get("parentIdent") not in by_people]
+    for item in people:
+        chosen = choice.reviewed < 2 and (not choice.users or item["user"] in choice.users)
+        said.append((item, Verdict.DRAWN if chosen else Verdict.PASSED_OVER))
     found: list[Judgement] = []
     for item, verdict in said:
         found += _judgement(item, image_of, known_terms, choice.terms, verdict, left_out)
@@ -134,13 +138,16 @@ def _judgement(
     terms = tuple(dict.fromkeys(item.get("term") or ()))
     alive = tuple(term for term in terms if term in known_terms)
     polygon = _inside(item, image)
-    if polygon is None:
-        left_out["without an area inside the image"] += 1
-    elif not terms:
-        left_out["without a term"] += 1
-    elif not alive:
-        left_out["of a term that the project no longer has"] += 1
-    elif not wanted_terms or set(alive) & set(wanted_terms):
+    if verdict is not Verdict.PASSED_OVER:
+        if polygon is None:
+            left_out["without an area inside the image"] += 1
+        elif not terms:
+            left_out["without a term"] += 1
+        elif not alive:
+            left_out["of a term that the project no longer has"] += 1
+        if not alive or (wanted_terms and not set(alive) & set(wanted_terms)):
+            verdict = Verdict.PASSED_OVER
+    if polygon is not None:
         yield Judgement(image.id, polygon, alive, verdict)
 
 

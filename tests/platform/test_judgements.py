@@ -99,10 +99,17 @@ def test_whom_to_believe_is_chosen(wall):
     wall.draw(ELSEWHERE)
     wall.draw("POLYGON ((120 20, 180 20, 180 80, 120 80, 120 20))", terms=[wall.guitar], user=other)
     assert verdicts(wall.said()) == ["accepted", "drawn", "drawn"]
-    assert verdicts(wall.said(reviewed=0)) == ["drawn", "drawn"]
-    assert verdicts(wall.said(reviewed=2)) == ["accepted"]
-    assert verdicts(wall.said(users=(other["id"],))) == ["accepted", "drawn"]
-    assert verdicts(wall.said(terms=(wall.guitar,))) == ["drawn"]
+    assert verdicts(wall.said(reviewed=0)) == ["drawn", "drawn", "passed over"]
+    assert verdicts(wall.said(reviewed=2)) == ["accepted", "passed over", "passed over"]
+    assert verdicts(wall.said(users=(other["id"],))) == ["accepted", "drawn", "passed over"]
+    assert verdicts(wall.said(terms=(wall.guitar,))) == ["drawn", "passed over", "passed over"]
+
+
+def test_what_somebody_drew_counts_once_where_validated_annotations_are_left_out(wall):
+    wall.validate(wall.draw(), location=WIDER)
+    (judgement,), left_out = wall.said(reviewed=0)
+    assert (judgement.verdict.value, judgement.polygon.area) == ("drawn", 3600)
+    assert not left_out
 
 
 @pytest.mark.parametrize(
@@ -140,11 +147,16 @@ def test_terms_that_were_deleted_since_are_left_out_and_counted(wall):
     wall.draw(terms=[wall.guitar])
     wall.draw(ELSEWHERE, terms=[wall.guitar, wall.violin])
     wall.store.remove("term", wall.guitar)
-    (judgement,), left_out = wall.said()
-    assert judgement.terms == (wall.violin,)
+    found, left_out = wall.said()
+    assert {(judgement.terms, judgement.verdict.value) for judgement in found} == {
+        ((), "passed over"),
+        ((wall.violin,), "drawn"),
+    }
     assert left_out == Counter({"of a term that the project no longer has": 1})
 
 
 def test_annotations_without_a_term_are_left_out_and_counted(wall):
     wall.draw(terms=[])
-    assert wall.said() == ([], Counter({"without a term": 1}))
+    found, left_out = wall.said()
+    assert verdicts((found, left_out)) == ["passed over"]
+    assert left_out == Counter({"without a term": 1})

@@ -212,6 +212,11 @@ def _earlier(
     before: list[records.Record] = []
     if parameters.resume is not None:
         before = records.earlier_jobs(connection, parameters.resume, project, settings)
+    if own.settings not in (None, settings):
+        raise AnnotatorError(
+            f"This job worked with {own.settings}, now with {settings}: together they would mix. Launch a new one.",
+            ExitCode.USAGE,
+        )
     if own.settings is None:
         records.begin(connection, job.id, settings, model, parameters.resume)
     for record in (own, *before):

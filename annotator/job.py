@@ -81,10 +81,10 @@ def _carry_out(
         return annotate(connection, job, parameters, outcome, folder, scheduler)
     learnt = learn(connection, job, parameters, outcome, folder)
     if parameters.mode == "train":
-        return f"{learnt.verdict} {learnt.sources}"
+        return f"{learnt.verdict} {learnt.sources}".strip()
     log.info("%s %s", learnt.verdict, learnt.sources)
     annotated = annotate(connection, job, parameters, outcome, folder, scheduler, learnt.model)
-    return f"{learnt.verdict} {annotated} {learnt.sources}"
+    return f"{learnt.verdict} {annotated} {learnt.sources}".strip()
 
 
 def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: ExitCode) -> ExitCode:

@@ -92,6 +92,9 @@ def learn(
         AnnotatorError: there is nothing to learn from, or the server does not let us.
     """
     project = parameters.cytomine_id_project
+    if promotion.promoted_itself(connection, job.id):  # slurm may start a job again after a node was lost
+        model = model_in_use.load_job(connection, job.id, project, folder)
+        return Learnt("Promoted, before this job was started again.", "", model)
     job.report(0, "Reading what people said.", at_once=True)
     with outcome.timed("read"):
         images = choose_images(connection, project, parameters.cytomine_id_images)
@@ -173,7 +176,7 @@ def learn(
     job.report(75, "Judging the new model against the one in use.", at_once=True)
     said = Counter(judgement.verdict.value for own in by_image.values() for judgement in own)
     with outcome.timed("judge"):
-        verdict, comparison = _judge(connection, job, parameters, model, test, folder)
+        verdict, comparison, best = _judge(connection, project, model, test, folder)
     better = comparison is not None and comparison.better
     verdict = f"{'Promoted' if better else 'Not promoted'}. {verdict}"
     if comparison is not None:
@@ -189,7 +192,7 @@ def learn(
         promotion.promote(connection, job.id, job.id)
     counted = ", ".join(f"{count} {name}" for name, count in said.items())
     # As another job would load it: its version is that of the file.
-    model = bundle.load(folder / promotion.MODEL_FILE) if better else in_use
+    model = bundle.load(folder / promotion.MODEL_FILE) if better else best or in_use
     return Learnt(verdict, f"Learnt from {source}: {counted}.", model)
 
 
@@ -410,14 +413,13 @@ def _examples(model: Model, training: Sequence[Picture], name_of_group: Mapping[
 
 
 def _judge(
-    connection: Connection,
-    job: jobs.RunningJob,
-    parameters: JobParameters,
-    model: Model,
-    test: Sequence[Picture],
-    folder: Path,
-) -> tuple[str, Comparison | None]:
-    """Compare a new model with the one in use: the verdict in a sentence; None where there is too little to judge."""
+    connection: Connection, project: int, model: Model, test: Sequence[Picture], folder: Path
+) -> tuple[str, Comparison | None, Model | None]:
+    """Compare a new model with the promoted one.
+
+    Returns:
+        The verdict in a sentence, and what was compared with what; None twice where nothing can be.
+    """
     from training import champion
 
     shown = sum(any(not region.difficult for region in picture.regions) for picture in test)
@@ -426,14 +428,21 @@ def _judge(
             f"Not judged: {many(shown, 'test image')} with instruments, {LEAST_TEST} are the least. End the review of "
             "more images, then launch again.",
             None,
+            None,
         )
-    project = parameters.cytomine_id_project
     while True:
         in_use = promotion.promoted_job(connection, project)
-        comparison = champion.compare(model_in_use.load_job(connection, in_use, project, folder), model, test)
+        try:
+            promoted = model_in_use.load_promoted(connection, in_use, project, folder)
+        except AnnotatorError as error:
+            if error.code not in (ExitCode.BAD_MODEL, ExitCode.NOT_FOUND):
+                raise
+            # The new model has taken minutes: it is kept.
+            return f"Not judged: {error}", None, None
+        comparison = champion.compare(promoted, model, test)
         # Another training may have ended meanwhile: then its model is the one to beat.
         if promotion.promoted_job(connection, project) == in_use:
-            return champion.sentence(comparison, len(test)), comparison
+            return champion.sentence(comparison, len(test)), comparison, promoted
 
 
 def _report(

@@ -28,14 +28,18 @@ def load(connection: Connection, parameters: JobParameters, folder: Path) -> Mod
     project, named = parameters.cytomine_id_project, parameters.cytomine_id_job
     if named is not None:
         return load_job(connection, named, project, folder)
-    promoted = promotion.promoted_job(connection, project)
+    return load_promoted(connection, promotion.promoted_job(connection, project), project, folder)
+
+
+def load_promoted(connection: Connection, number: int | None, project: int, folder: Path) -> Model:
+    """The model of the training job that is promoted; where it cannot be had, the error says how to go back."""
     try:
-        return load_job(connection, promoted, project, folder)
+        return load_job(connection, number, project, folder)
     except AnnotatorError as error:
-        if promoted is None or error.code not in (ExitCode.BAD_MODEL, ExitCode.NOT_FOUND):
+        if number is None or error.code not in (ExitCode.BAD_MODEL, ExitCode.NOT_FOUND):
             raise
         way_back = (
-            f"The project uses the model of job {promoted}, which was promoted: launch with mode promote and another "
+            f"The project uses the model of job {number}, which was promoted: launch with mode promote and another "
             "training job, or with none to go back to the built-in model."
         )
         raise AnnotatorError(f"{error} {way_back}", error.code) from error

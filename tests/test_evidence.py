@@ -9,7 +9,6 @@ from PIL import Image
 from annotator import job as job_module
 from annotator.errors import ExitCode
 from annotator.explain.crops import SIDE
-from annotator.platform import connection
 from annotator.report.heat import CAPTION
 
 NAMES = ("harp_in_oil.png", "empty_room.png", "violin_in_oil.png")
@@ -103,7 +102,7 @@ def test_a_job_that_was_cut_off_gets_the_evidence_that_it_lacks(painted, monkeyp
         def dying(*arguments):
             raise PowerCut
 
-        patch.setattr(connection.Connection, "attach", dying)
+        patch.setattr("annotator.platform.files.attach", dying)
         with pytest.raises(PowerCut):
             job_module.run(launched.arguments)
     assert all(files == [] for files in evidence(painted))

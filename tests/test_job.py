@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,41 @@ def test_training_jobs_without_a_usable_model(painted, no_pauses, status, conten
     launched = painted.launch(cytomine_id_job=trained)
     assert job_module.run(launched.arguments) is ExitCode.BAD_MODEL
     assert message in painted.server.store.get("job", launched.job)["statusComment"]
+
+
+def test_a_training_that_had_promoted_its_model_before_a_restart_is_not_done_again(painted, builtin_model, tmp_path):
+    launched = painted.launch(mode="train_and_annotate")
+    named = replace(builtin_model, configuration=replace(builtin_model.configuration, name="newest"))
+    bundle.save(named, tmp_path / "model.zip")
+    attach(painted, launched.job, (tmp_path / "model.zip").read_bytes())
+    access = painted.server.access
+    promotion.promote(Connection(access.host, access.public_key, access.private_key), launched.job, launched.job)
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    comment = painted.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith("Promoted, before this job was started again. ")
+    assert models(painted) == {"newest"}
+
+
+def models(project):
+    """Names of the models that drew what the project has."""
+    rows = project.server.store.find("property", ownerKind="annotation", key="model")
+    own = {item["id"] for item in project.annotations()}
+    return {row["value"].rsplit(" ", 1)[0] for row in rows if row["domainIdent"] in own}
+
+
+def test_a_job_that_is_started_again_does_not_go_on_with_another_model(painted, builtin_model, tmp_path):
+    launched = painted.launch()
+    assert job_module.run(launched.arguments) is ExitCode.OK
+    other = finished_job(painted)
+    named = replace(builtin_model, configuration=replace(builtin_model.configuration, name="other"))
+    bundle.save(named, tmp_path / "model.zip")
+    attach(painted, other, (tmp_path / "model.zip").read_bytes())
+    assert job_module.run(painted.launch(mode="promote", cytomine_id_job=other).arguments) is ExitCode.OK
+    assert job_module.run(launched.arguments) is ExitCode.USAGE
+    comment = painted.server.store.get("job", launched.job)["statusComment"]
+    assert comment.startswith("This job worked with imagenet-efficientnet-lite0 ")
+    assert ", now with other " in comment
+    assert comment.endswith(": together they would mix. Launch a new one.")
 
 
 def test_a_promoted_model_that_is_gone_is_told_with_the_way_back(painted, no_pauses, tmp_path):

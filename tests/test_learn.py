@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from annotator.detection import SCAN_SIDE
 from annotator.detection.boxes import intersection_over_union
 from annotator.embedded import annotations, seed
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.learn import _restyled, as_picture
+from annotator.learn import _judge, _restyled, as_picture
 from annotator.models import bundle
 from annotator.models.backbones import BACKBONES
 from annotator.models.bundle import Label
@@ -314,6 +315,34 @@ def test_all_of_one_term_can_be_learnt_and_what_is_too_little_is_told(project, s
     assert "Serpent is new to the model and has 2 annotations, 3 are the least: not learnt yet." in html
     (file,) = store.find("attachedfile", domainIdent=learnt["id"], filename="model.zip")
     assert file["stored"]
+
+
+def test_a_single_image_can_be_learnt_from(project, small, no_pauses, loaded_once):
+    say(project, small / "harp_in_oil.png", _term(project, "Harps"), 1)
+    assert annotate(project, mode="train")["statusComment"].endswith("Learnt from 1 image: 1 drawn.")
+
+
+def test_a_model_is_judged_against_the_promoted_one_even_if_it_began_with_another(
+    project, small, builtin_model, tmp_path
+):
+    store, connection = project.server.store, Connection(project.server.access.host, *_keys(project))
+    named = replace(builtin_model, configuration=replace(builtin_model.configuration, name="champion"))
+    bundle.save(named, tmp_path / "model.zip")
+    promoted = project.launch(mode="train").job
+    stored = store.add_file((tmp_path / "model.zip").read_bytes())
+    store.add("attachedfile", ownerKind="job", domainIdent=promoted, filename="model.zip", stored=stored)
+    promotion.promote(connection, promoted, promoted)
+    files = [small / f"{name}.png" for name in ("harp_in_oil", "violin_in_oil", "guitar_fresco", "piano_fresco")]
+    test = [Picture(file, file.stem, (Region(Label("Harp"), (50.0, 50.0, 200.0, 200.0)),)) for file in files]
+    verdict, comparison, best = _judge(connection, project.id, builtin_model, test, tmp_path)
+    assert verdict.startswith("The new model is not shown to be better on 4 test images")
+    assert comparison is not None
+    assert best.name == "champion"
+    # Minutes of training are not lost where the promoted model is gone.
+    store.remove("attachedfile", store.find("attachedfile", domainIdent=promoted)[0]["id"])
+    verdict, comparison, best = _judge(connection, project.id, builtin_model, test, tmp_path)
+    assert verdict.startswith(f"Not judged: Job {promoted} has no file model.zip")
+    assert (comparison, best) == (None, None)
 
 
 def in_the_image(folder):

@@ -281,24 +281,8 @@ class Connection:
             raise RequestFailed(f"The server sent nothing for {what}.", ExitCode.CONNECTION, 200)
         return bytes(content)
 
-    def upload_job_data(self, job: int, key: str, path: Path) -> None:
-        """Put a file on a job's page, where people see and download it."""
-        what = f"the file {path.name}"
-        row = self.post("jobdata.json", {"job": job, "key": key, "filename": path.name}, what=what)["jobdata"]
-        self._upload(f"jobdata/{row['id']}/upload", {}, path, what)
-
-    def attach(self, class_name: str, number: int, path: Path) -> None:
-        """Attach a file to any object of the server, for other programs to fetch.
-
-        Args:
-            class_name: of the object, such as be.cytomine.processing.Job.
-            number: its id.
-            path: of the file; only its last part is sent as the name.
-        """
-        query = {"domainClassName": class_name, "domainIdent": number, "filename": path.name}
-        self._upload("attachedfile.json", query, path, f"the file {path.name}")
-
-    def _upload(self, path: str, query: Mapping[str, Any], file: Path, what: str) -> None:
+    def upload(self, path: str, query: Mapping[str, Any], file: Path, *, what: str) -> Json:
+        """Send a file, under the last part of its name; see `get`. Never repeated."""
         # Not the client's upload_file: it sends the path on this machine as the file's name, and leaves the file open.
         client = self._client
 
@@ -311,7 +295,7 @@ class Connection:
                 files={"files[]": (file.name, file.read_bytes())},
             )
 
-        self._checked(self._send(send, what), what)
+        return self._checked(self._send(send, what), what)
 
     # --- what can go wrong -----------------------------------------------------------------------------------------
 

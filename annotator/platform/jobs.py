@@ -10,6 +10,7 @@ from pathlib import Path
 
 from annotator.errors import AnnotatorError
 from annotator.parameters import JobParameters
+from annotator.platform import files
 from annotator.platform.connection import Connection, Json, pause
 
 log = logging.getLogger(__name__)
@@ -118,11 +119,11 @@ class RunningJob:
 
     def upload(self, key: str, path: Path) -> None:
         """Put a file on the job's page, for people."""
-        self._connection.upload_job_data(self.id, key, path)
+        files.show(self._connection, self.id, key, path)
 
     def attach(self, path: Path) -> None:
         """Attach a file to the job, for other jobs."""
-        self._connection.attach(JOB, self.id, path)
+        files.attach(self._connection, JOB, self.id, path)
 
 
 def shortened(comment: str, length: int = COMMENT_LENGTH) -> str:

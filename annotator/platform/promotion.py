@@ -1,11 +1,11 @@
-"""Which training job's model a project uses, the newest job says so; and the model itself."""
+"""Which training job's model a project uses, as jobs wrote it down; and the model itself."""
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.platform import properties
+from annotator.platform import files, properties
 from annotator.platform.connection import Connection
 from annotator.platform.jobs import JOB, SUCCESS
 
@@ -19,14 +19,17 @@ LARGEST_MODEL = 1 << 30
 def promoted_job(connection: Connection, project: int) -> int | None:
     """The training job whose model the project uses, None for the built-in model.
 
-    Promotions are never changed, only followed by others: who wants an earlier model back promotes it again.
+    Promotions are never changed, only followed by others: who wants an earlier model back promotes it again. The last
+    one counts, which need not be that of the newest job: of two trainings the one that began first may end last.
     """
-    rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
-    for job in sorted(rows, key=lambda row: -row["id"]):
+    said = []
+    for job in connection.items("job.json", {"project": project}, what=f"the jobs of project {project}"):
         values = [row.get("value") for row in job.get("jobParameters") or () if row.get("name") == "mode"]
-        if values and values[0] in PROMOTING and (said := _promoted_by(connection, job["id"])):
-            return None if said == BUILT_IN else int(said)
-    return None
+        if values and values[0] in PROMOTING:
+            own = properties.numbered(connection, JOB, job["id"], f"job {job['id']}")
+            said += [own[PROMOTED]] if PROMOTED in own else []
+    _, value = max(said, default=(0, BUILT_IN))
+    return None if value == BUILT_IN else int(value)
 
 
 def promote(connection: Connection, job: int, model_job: int | None) -> None:
@@ -41,8 +44,9 @@ def promote(connection: Connection, job: int, model_job: int | None) -> None:
     properties.record(connection, JOB, job, PROMOTED, value, f"job {job}")
 
 
-def _promoted_by(connection: Connection, job: int) -> str | None:
-    return properties.read(connection, JOB, job, f"job {job}").get(PROMOTED)
+def promoted_itself(connection: Connection, job: int) -> bool:
+    """Whether a training job has promoted its own model; what becomes of the job afterwards does not touch that."""
+    return properties.read(connection, JOB, job, f"job {job}").get(PROMOTED) == str(job)
 
 
 def fetch_model(connection: Connection, number: int, project: int, folder: Path) -> Path:
@@ -65,14 +69,12 @@ def fetch_model(connection: Connection, number: int, project: int, folder: Path)
             "Choose a job of this project.",
             ExitCode.BAD_MODEL,
         )
-    if job["status"] != SUCCESS and _promoted_by(connection, number) != str(number):
+    if job["status"] != SUCCESS and not promoted_itself(connection, number):
         raise AnnotatorError(
             f"Training job {number} has not ended successfully (status {job['status']}). Choose one that has.",
             ExitCode.BAD_MODEL,
         )
-    files = connection.items(f"domain/{JOB}/{number}/attachedfile.json", what=f"the files of job {number}")
-    # Some cores keep the path that the client sent as the file's name.
-    models = [file["id"] for file in files if PurePosixPath(str(file["filename"])).name == MODEL_FILE]
+    models = files.attached(connection, JOB, number, MODEL_FILE)
     if not models:
         raise AnnotatorError(
             f"Job {number} has no file {MODEL_FILE}: it trained no model. Choose a training job.", ExitCode.BAD_MODEL

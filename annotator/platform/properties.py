@@ -16,8 +16,13 @@ def read(connection: Connection, class_name: str, number: int, what: str) -> dic
         number: its id.
         what: the object, for people.
     """
+    return {key: value for key, (_, value) in numbered(connection, class_name, number, what).items()}
+
+
+def numbered(connection: Connection, class_name: str, number: int, what: str) -> dict[str, tuple[int, str]]:
+    """What `read` gives, each value after its id: of two properties the one with the larger id was written later."""
     rows = connection.items(f"domain/{class_name}/{number}/property.json", what=f"the properties of {what}")
-    return {str(row["key"]): str(row["value"]) for row in sorted(rows, key=lambda row: -row["id"])}
+    return {str(row["key"]): (row["id"], str(row["value"])) for row in sorted(rows, key=lambda row: -row["id"])}
 
 
 def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> str:

@@ -1,9 +1,6 @@
 import threading
 import time
 
-import pytest
-
-from annotator.errors import AnnotatorError
 from annotator.platform import jobs
 from annotator.platform.connection import Connection
 from annotator.platform.jobs import RunningJob
@@ -15,13 +12,6 @@ def test_a_file_goes_to_the_page_of_the_job_under_its_own_name(connection, serve
     job.upload("summary", tmp_path / "summary.json")
     (row,) = server.store.find("jobdata", job=job.id)
     assert (row["key"], row["filename"], row["size"]) == ("summary", "summary.json", 2)
-
-
-def test_a_file_that_is_not_taken_is_an_error(connection, server, tmp_path):
-    (tmp_path / "summary.json").write_text("{}")
-    server.fail({"path": "/upload", "method": "POST", "kind": "status", "value": 500})
-    with pytest.raises(AnnotatorError, match=r"answered 500 when asked for the file summary\.json"):
-        RunningJob.launched(connection).upload("summary", tmp_path / "summary.json")
 
 
 def test_a_failed_job_keeps_its_progress_and_a_done_one_has_all(connection, server):

@@ -68,3 +68,10 @@ def test_a_job_that_promoted_its_model_may_fail_afterwards(connection, project, 
     server.store.update("job", number, status=jobs.FAILED)
     assert promotion.promoted_job(connection, project.id) == number
     assert promotion.fetch_model(connection, number, project.id, tmp_path).read_bytes() == b"better"
+
+
+def test_the_last_promotion_counts_also_where_its_job_began_first(connection, project):
+    slow, quick = project.launch(mode="train").job, project.launch(mode="promote").job
+    promotion.promote(connection, quick, None)
+    promotion.promote(connection, slow, slow)
+    assert promotion.promoted_job(connection, project.id) == slow

@@ -184,12 +184,12 @@ def learn(
         model = replace(model, configuration=replace(model.configuration, metrics=metrics))
     bundle.save(model, folder / promotion.MODEL_FILE)
     job.attach(folder / promotion.MODEL_FILE)
+    if better:  # before all else that could fail
+        promotion.promote(connection, job.id, job.id)
     (folder / REPORT).write_text(
         _report(verdict, comparison, model, training, test, said, notes, folder), encoding="utf-8"
     )
     job.upload(REPORT_KEY, folder / REPORT)
-    if better:
-        promotion.promote(connection, job.id, job.id)
     counted = ", ".join(f"{count} {name}" for name, count in said.items())
     # As another job would load it: its version is that of the file.
     model = bundle.load(folder / promotion.MODEL_FILE) if better else best or in_use

@@ -16,7 +16,8 @@ from annotator.detection.windows import Level, Windows
 from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.look_next import ranking
-from annotator.platform.tags import LOOK_NEXT
+from annotator.platform.connection import Connection
+from annotator.platform.tags import LOOK_NEXT, move
 
 
 def plain_ranking(doubts, appearances, known, most):
@@ -149,6 +150,18 @@ def test_without_the_right_to_tag_the_page_still_says_it(wall, no_pauses):
     job = run(project)
     assert "to look at next: look_next.html." in job["statusComment"]
     assert "look_next.html" in [row["filename"] for row in project.server.store.find("jobdata", job=job["id"])]
+
+
+def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gone(project, picture):
+    first, second, third = (project.add_image(picture) for _ in range(3))
+    older, newer, last = (project.launch().job for _ in range(3))
+    access = project.server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    move(connection, newer, project.id, [second])
+    move(connection, older, project.id, [first, second])  # it ends after the newer one
+    project.server.store.remove("imageinstance", second)
+    move(connection, last, project.id, [third])
+    assert tagged(project) == {third}
 
 
 def test_tags_of_people_are_left_alone(wall):

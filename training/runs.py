@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -90,12 +91,19 @@ def part(
     frozen = begun.configuration.test_pictures if begun else ()
     parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, frozen)
     splits.check_leaks(parts, fingerprints, frozen)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["split", "file", "group", "sha256"])
-        for name in ("training", "development", "test"):
-            for picture in getattr(parts, name):
-                writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["split", "file", "group", "sha256"])
+    for name in ("training", "development", "test"):
+        for picture in getattr(parts, name):
+            writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
+    content = table.getvalue().encode()
+    if path.exists() and not path.read_bytes().startswith(content):
+        raise AnnotatorError(
+            f"The pictures are others than when the run in {str(path.parent)!r} began. Name another folder.",
+            ExitCode.USAGE,
+        )
+    write_whole(path, content)
     return parts
 
 

@@ -140,7 +140,15 @@ def split(
     given = {name: tuple(one for one in pictures if one.part == name) for name in ("training", "development", "test")}
     free_prints = [one for one, picture in zip(fingerprints, pictures, strict=True) if not picture.part]
     own = _split([picture for picture in pictures if not picture.part], free_prints, seed, frozen_test)
-    return Split(given["training"] + own.training, given["development"] + own.development, given["test"] + own.test)
+    parts = {name: given[name] + getattr(own, name) for name in given}
+    for name, some in parts.items():
+        if not some:
+            raise AnnotatorError(
+                f"No picture is for {name}: where the data say what pictures are for, give some of each of "
+                f"{', '.join(parts)}, or leave the split of some empty.",
+                ExitCode.USAGE,
+            )
+    return Split(**parts)
 
 
 def _split(
@@ -196,6 +204,15 @@ def check_leaks(parts: Split, fingerprints: dict[Picture, Fingerprint], frozen_t
     for first, second in near_duplicates([fingerprints[picture] for picture in order]):
         if part[first] != part[second]:
             raise _leak(order[first], order[second], "show nearly the same")
+    held = [*parts.development, *parts.test]
+    judged = {digest for picture in held for digest in (fingerprints[picture].sha256, *picture.sources)}
+    for picture in parts.training:
+        if not judged.isdisjoint(picture.sources):
+            raise AnnotatorError(
+                f"Leak: {picture.path.name!r} would be learnt from, but was made of what is kept to judge by. Make it "
+                "again with the seed of this training.",
+                ExitCode.USAGE,
+            )
 
 
 def _leak(one: Picture, other: Picture, why: str) -> AnnotatorError:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from annotator.platform import properties
-from annotator.platform.connection import Connection
+from annotator.platform.connection import Connection, RequestFailed
 from annotator.platform.jobs import JOB
 
 LOOK_NEXT = "look next"
+RECENT = 50  # jobs among which the one is that tagged images last
 TAGGED = "look_next"  # property of a job: ids of the images that it tagged
 
 
@@ -46,15 +47,20 @@ def _tag(connection: Connection) -> int:
 
 
 def _tagged(connection: Connection, project: int, job: int) -> set[int]:
-    """Ids of the images that the newest earlier job of the project tagged."""
+    """Ids of the images that were tagged last before, by a job that need not be the newest."""
     rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
-    for number in sorted((row["id"] for row in rows if row["id"] != job), reverse=True):
-        said = properties.read(connection, JOB, number, f"job {number}").get(TAGGED)
-        if said is not None:
-            return {int(image) for image in said.split(",") if image}
-    return set()
+    others = sorted((row["id"] for row in rows if row["id"] != job), reverse=True)[:RECENT]
+    said = [properties.numbered(connection, JOB, number, f"job {number}").get(TAGGED) for number in others]
+    _, images = max(filter(None, said), default=(0, ""))
+    return {int(image) for image in images.split(",") if image}
 
 
 def _associations(connection: Connection, image: int, tag: int) -> list[int]:
     path = f"domain/{properties.IMAGE}/{image}/tag_domain_association.json"
-    return [row["id"] for row in connection.items(path, what=f"the tags of image {image}") if row["tag"] == tag]
+    try:
+        rows = connection.items(path, what=f"the tags of image {image}")
+    except RequestFailed as error:
+        if error.status != 404:
+            raise
+        return []  # the image was deleted
+    return [row["id"] for row in rows if row["tag"] == tag]

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from training import splits
+from training import runs, splits
 from training.datasets import Picture, Region
 from training.splits import Fingerprint
 
@@ -49,6 +51,29 @@ def test_leaks_are_told(pictures):
         splits.check_leaks(splits.Split((pictures[2],), (), (pictures[4],)), near)
     with pytest.raises(AnnotatorError, match="earlier stage"):
         splits.check_leaks(splits.Split((pictures[2],), (), ()), prints, {prints[pictures[2]].sha256})
+    copy = replace(pictures[2], sources=(prints[pictures[4]].sha256,))
+    other = replace(pictures[6], sources=copy.sources)
+    for held in (pictures[4], other):
+        with pytest.raises(AnnotatorError, match="was made of what is kept to judge by"):
+            splits.check_leaks(
+                splits.Split((copy,), (), (held,)), {**prints, copy: prints[pictures[2]], other: prints[pictures[6]]}
+            )
+
+
+def test_data_that_say_what_is_for_what_must_have_some_of_each(pictures):
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    given = [replace(picture, part=("training", "test")[number % 2]) for number, picture in enumerate(pictures)]
+    with pytest.raises(AnnotatorError, match="No picture is for development"):
+        splits.split(given, prints, 7)
+
+
+def test_a_run_goes_on_only_with_the_pictures_that_it_began_with(pictures, tmp_path):
+    prints = {picture: splits.fingerprint(picture) for picture in pictures}
+    table = tmp_path / runs.SPLITS
+    parts = runs.part(pictures[:60], prints, None, 7, table)
+    assert runs.part(pictures[:60], prints, None, 7, table) == parts
+    with pytest.raises(AnnotatorError, match="Name another folder"):  # or what was learnt from would judge
+        runs.part(pictures, prints, None, 7, table)
 
 
 def test_too_few_to_part(pictures):

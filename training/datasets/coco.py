@@ -36,7 +36,7 @@ def read(path: Path) -> list[Picture]:
         return [
             Picture(
                 _file(path, image["file_name"]),
-                str(image.get("group") or image["file_name"]),
+                str(image.get("group") or f"{path.resolve().name}/{image['file_name']}"),
                 tuple(own),
                 _part(image),
                 tuple(str(source) for source in image.get("sources", ())),
@@ -62,4 +62,5 @@ def _mimo_id(category: dict[str, Any]) -> int | None:
 
 
 def _file(path: Path, name: str) -> Path:
-    return inside(path / IMAGES if (path / IMAGES).is_dir() else path, name)
+    files = [inside(folder, name) for folder in (path / IMAGES, path)]
+    return next((file for file in files if file.is_file()), files[0])

@@ -29,7 +29,7 @@ def read(path: Path) -> list[Picture]:
     if (path / TABLE).is_file():
         return [_from_row(path, row) for row in read_table(path / TABLE, ("file", "label"))]
     return [
-        Picture(file, file.relative_to(path).as_posix(), (Region(label_named(folder.name)),))
+        Picture(file, f"{path.resolve().name}/{file.relative_to(path).as_posix()}", (Region(label_named(folder.name)),))
         for folder in sorted(path.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
         for file in picture_files(folder)
@@ -48,7 +48,7 @@ def _from_row(path: Path, row: dict[str, str]) -> Picture:
         )
     return Picture(
         inside(path, row["file"]),
-        row.get("object") or row["file"],
+        row.get("object") or f"{path.resolve().name}/{row['file']}",
         (Region(label),),
         part,
         tuple(row.get("sources", "").split()),

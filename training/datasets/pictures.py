@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
@@ -109,8 +109,10 @@ def size_of(path: Path) -> tuple[int, int] | None:
     """Width and height of a picture, without decoding it; None if it cannot be read, for training says which cannot."""
     try:
         with Image.open(path) as picture:
-            return picture.size
-    except OSError:
+            # Pillow gives a TIFF's size as turned already.
+            lying = picture.format != "TIFF" and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return picture.size[::-1] if lying else picture.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
 
 

@@ -44,7 +44,7 @@ def read_json(path: Path) -> Any:
         AnnotatorError: (USAGE) it is missing or no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise AnnotatorError(f"The file {path.name!r} cannot be read: {error}.", ExitCode.USAGE) from error
 

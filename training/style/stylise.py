@@ -122,6 +122,10 @@ def run(settings: Settings, out: Path) -> list[Copy]:
     runs.claim(out, settings)
     contents = {picture: fingerprints[picture] for picture in parts.training}
     held = [fingerprints[picture] for picture in (*parts.development, *parts.test)]
+    judged = {one.sha256 for one in held}
+    styles = {picture: one for picture, one in styles.items() if one.sha256 not in judged}
+    if not styles:
+        raise AnnotatorError("All pictures whose styles are taken are kept to judge by. Give others.", ExitCode.USAGE)
     count = round(settings.proportion * len(contents))
     copies = copies_of(contents, styles, held, restyle, count, settings.seed, out)
     if not copies:

@@ -1,16 +1,18 @@
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import ExifTags, Image
 
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
+from annotator.pictures import open_rgb
 from training import datasets
 from training.__main__ import FORMATS
-from training.datasets.pictures import clip
+from training.datasets.pictures import Region, clip, size_of
 
 VIOLIN = Label("Violin", 3573)
 
@@ -32,8 +34,8 @@ def test_class_folders(tmp_path, save):
     (tmp_path / "violins" / "notes.txt").write_text("no picture")
     found = datasets.read(tmp_path)
     assert [(one.path.name, one.regions[0].label, one.group) for one in found] == [
-        ("b.png", Label("Thing"), "Thing/b.png"),
-        ("a.jpg", VIOLIN, "violins/a.jpg"),
+        ("b.png", Label("Thing"), f"{tmp_path.name}/Thing/b.png"),
+        ("a.jpg", VIOLIN, f"{tmp_path.name}/violins/a.jpg"),
     ]
 
 
@@ -69,7 +71,8 @@ def test_missing_folder(tmp_path):
 def test_mimo_views_are_one_object(tmp_path, save):
     for name in ("violin/M123_1.jpg", "violin/M123_2.jpg", "violin/M124-front.jpg"):
         save(name)
-    assert [one.group for one in datasets.read(tmp_path, "mimo")] == ["violin/M123", "violin/M123", "violin/M124"]
+    groups = [f"{tmp_path.name}/violin/{number}" for number in ("M123", "M123", "M124")]
+    assert [one.group for one in datasets.read(tmp_path, "mimo")] == groups
 
 
 def test_openimages(tmp_path, save):
@@ -133,6 +136,64 @@ def test_coco(tmp_path, save):
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     with pytest.raises(AnnotatorError, match="no COCO file"):
         datasets.read(tmp_path)
+
+
+def table_of(path, names, boxes=()):
+    """An ``annotations.json`` of some pictures, with boxes of violins."""
+    content = {
+        "images": [{"id": number, "file_name": name} for number, name in enumerate(names)],
+        "categories": [{"id": 1, "name": "violin"}],
+        "annotations": [{"image_id": image, "category_id": 1, "bbox": box} for image, box in boxes],
+    }
+    (path / "annotations.json").write_text(json.dumps(content))
+
+
+def test_coco_images_lie_where_the_table_says(tmp_path, save):
+    for name in ("images/a.jpg", "images/inner/b.jpg", "c.jpg"):
+        save(name)
+    table_of(tmp_path, ["a.jpg", "images/a.jpg", "inner/b.jpg", "images/inner/b.jpg", "c.jpg"])
+    assert all(picture.path.is_file() for picture in datasets.read(tmp_path))
+
+
+def test_a_table_of_boxes_is_read_as_such_among_folders_of_another_format(tmp_path, save):
+    save("images/a.jpg")
+    table_of(tmp_path, ["a.jpg"], [(0, [10, 10, 50, 50])])
+    (picture,) = datasets.read(tmp_path, "mimo")  # restyled copies of a museum's photographs, say
+    assert picture.regions == (Region(Label("Violin", 3573), (10, 10, 60, 60)),)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
+@pytest.mark.parametrize("turned", [1, 3, 6, 8])
+def test_boxes_are_those_of_the_picture_as_exif_turns_it(tmp_path, suffix, turned):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turned
+    size = (200, 120) if turned in (1, 3) else (120, 200)
+    lying = size if turned in (1, 3) else size[::-1]
+    Image.new("RGB", lying, "#806040").save(tmp_path / f"a.{suffix}", exif=exif)
+    assert open_rgb(tmp_path / f"a.{suffix}").shape[1::-1] == size_of(tmp_path / f"a.{suffix}") == size
+    x, y = size[0] - 30, size[1] - 30
+    table_of(tmp_path, [f"a.{suffix}"], [(0, [x, y, 60, 20])])
+    (picture,) = datasets.read(tmp_path)
+    assert [region.box for region in picture.regions] == [(x, y, size[0], y + 20)]
+
+
+def test_the_object_of_a_museum_s_photograph_that_exif_turns(tmp_path):
+    upright = np.full((400, 200, 3), 255, np.uint8)
+    upright[250:390, 60:140] = [120, 60, 20]
+    (tmp_path / "violin").mkdir()
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(upright).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "violin/a.jpg", exif=exif)
+    (picture,) = datasets.read(tmp_path, "mimo")
+    assert [region.box for region in picture.regions] == [pytest.approx((60, 250, 140, 390), abs=4)]
+
+
+def test_files_of_two_collections_with_one_name_are_two_objects(tmp_path, save):
+    for collection in ("museum", "other"):
+        for name in ("harp/1.jpg", "harp/2.jpg"):
+            save(f"{collection}/{name}")
+    every = [picture for collection in ("museum", "other") for picture in datasets.read(tmp_path / collection)]
+    assert len({picture.group for picture in every}) == 4
 
 
 def test_boxes_left_out_are_told(tmp_path, save, capsys):

@@ -1,0 +1,42 @@
+"""What `training.evaluate` says of a model, in this process."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image
+
+from annotator.detection import detector
+from annotator.models.bundle import Model
+from annotator.pictures import open_rgb
+from training import evaluate
+from training.datasets import Picture
+
+
+def test_each_label_that_the_model_lacks_counts_in_macro_f1(tmp_path, small):
+    for name, picture in {"harp": "harp_in_oil.png", "serpent": "empty_room.png", "rebec": "empty_room.png"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes((small / picture).read_bytes())
+    found = evaluate.run(None, tmp_path, "folder", tmp_path / "out")
+    assert found["accuracy"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+    # The harp is right, the two that have no name never are: taken for one label they would make it at least 1/2.
+    assert found["macro_f1"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_pictures_without_any_instrument_give_false_boxes_and_no_precision(tmp_path, small):
+    Image.open(small / "empty_room.png").save(tmp_path / "a.jpg")
+    content = {"images": [{"id": 1, "file_name": "a.jpg"}], "categories": [], "annotations": []}
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    assert set(evaluate.run(None, tmp_path, None, tmp_path / "out")) == {"false_boxes_per_empty_picture"}
+    json.loads((tmp_path / "out/metrics.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+
+
+def test_false_boxes_are_those_that_a_job_would_draw(tmp_path, small, builtin_model):
+    path = small / "duo_in_oil.png"
+    (first,) = detector.detect(builtin_model, open_rgb(path), 0.05, 100).labels
+    # What is below the threshold of its label hides nothing that a job draws.
+    thresholds = tuple(1.0 if number == first else 0.05 for number in range(len(builtin_model.labels)))
+    model = Model(replace(builtin_model.configuration, thresholds=thresholds), builtin_model.network, "")
+    assert len(detector.detect(model, open_rgb(path), model.thresholds, 100)) == 1
+    figures = evaluate.detection_figures(model, [Picture(path, "a")], tmp_path)
+    assert figures["false_boxes_per_empty_picture"]["value"] == 1

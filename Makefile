@@ -1,6 +1,6 @@
 # make demo [IMAGES=folder]   the real job on a drawn gallery (or on your pictures), against an embedded Cytomine
 # make test                   formatting, types, tests (import rules among them)
-# make bench                  the figures in the README and the CHANGELOG
+# make bench                  all figures of the README and the CHANGELOG (hours)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin

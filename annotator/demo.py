@@ -18,7 +18,7 @@ from annotator.embedded import gallery, pixels, seed
 from annotator.embedded.process import Access, running
 from annotator.embedded.store import Object, Store
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.parameters import descriptor, parse
+from annotator.parameters import argument_parser, descriptor, parse
 from annotator.pictures import jpeg
 from annotator.platform import evidence
 from annotator.platform.annotations import ALGO_ANNOTATION, StoredAnnotation, fetch_annotations
@@ -87,7 +87,9 @@ def _add_training_job(store: Store, project: Object, software: Object, user: Obj
 
 
 def _run_job(arguments: Sequence[str]) -> ExitCode:
-    parse(arguments)  # a wrong parameter is told here, not in the middle of the job's log
+    # What is wrong is told here, not in the middle of the job's log; also a name that no parameter has.
+    argument_parser().parse_args(arguments)
+    parse(arguments)
     run = Path(__file__).parents[1] / "run.py"
     process = subprocess.run([sys.executable, str(run), *arguments], check=False)
     return ExitCode(process.returncode)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 @unique
 class ExitCode(IntEnum):
-    """Exit code of ``run.py`` and ``python -m annotator``."""
+    """Exit code of ``run.py``, ``python -m annotator`` and ``python -m training``."""
 
     OK = 0
     INTERNAL = 1  # a defect of ours; the traceback is in the log
     USAGE = 2  # a parameter is missing or wrong (argparse's own code)
     CONNECTION = 3  # the server cannot be reached, answers nonsense, or refuses the keys
     NOT_FOUND = 4  # a project, software, image, job or term does not exist or may not be read
-    BAD_IMAGE = 5  # no image could be fetched or decoded
+    BAD_IMAGE = 5  # more than half of the images failed, or none could be decoded
     BAD_MODEL = 6  # a model bundle is missing, damaged or of another version
     UPLOAD = 7  # some annotations could not be stored
     DISK = 8  # the disk is full or a folder cannot be written

@@ -143,7 +143,7 @@ def learn(
     unlabelled = {image: pictures.pop(image.id) for image in others if image.id in pictures}
     uses = _uses(connection, useful, pictures)
     number_of = {use: sorted(number for number, own in uses.items() if own == use) for use in image_uses.USES}
-    training, test = ([pictures[number] for number in numbers] for numbers in number_of.values())
+    training, test = ([pictures[number] for number in number_of[use]] for use in (image_uses.TRAINING, image_uses.TEST))
     if not any(region for picture in training for region in picture.regions if not region.difficult):
         raise AnnotatorError(
             f"None of the {many(len(training), 'image')} to learn from shows an instrument that somebody drew or "

@@ -82,7 +82,8 @@ class JobParameters:
     cytomine_id_job: int | None = _parameter(
         "Domain",
         "Training job",
-        "Job whose model is used, or started from. Empty: the newest promoted one, else the built-in model.",
+        "Job whose model is used, or started from. Empty: the newest promoted one, else the built-in model; in mode "
+        "promote the built-in model.",
         **JOBS_URI,
     )
     threshold: float | None = _parameter(
@@ -100,7 +101,11 @@ class JobParameters:
         "Boolean", "Create terms", "Add terms that the ontology lacks. Off: only existing terms are used.", False
     )
     cytomine_id_terms: tuple[int, ...] = _parameter(
-        "ListDomain", "Terms", "Training: terms to learn. Empty: all that are instruments.", (), **TERMS_URI
+        "ListDomain",
+        "Terms",
+        "Training: terms to learn. Empty: all that are instruments or that the model knows.",
+        (),
+        **TERMS_URI,
     )
     cytomine_id_users: tuple[int, ...] = _parameter(
         "ListDomain", "Users", "Training: whose unvalidated annotations count. Empty: everybody's.", (), **USERS_URI

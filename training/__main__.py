@@ -11,6 +11,7 @@ from training.style import command as style_command
 
 FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
 FORMAT_HELP = "how the folder is laid out (default: coco where there is an annotations.json, else folder)"
+RESUMED = ("photographs", "artworks", "adversarial", "style")  # commands that go on where they were stopped
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,7 +128,9 @@ def main(argv: list[str]) -> int:
     return exit_code(
         lambda: _run(arguments),
         arguments.out,
-        interrupted="Stopped. Started again with the same arguments, training goes on.",
+        interrupted="Stopped. Started again with the same arguments, training goes on."
+        if arguments.command in RESUMED
+        else "Stopped.",
     )
 
 

@@ -24,7 +24,7 @@ from training.datasets.pictures import read_shrunk
 from training.runs import Settings
 
 LABEL_HEAD = "label_head.zip"  # the model whose label head has learnt and nothing else yet
-LABEL_PICTURES = 500  # that the label head learns from at the most; each is looked at twice, a second each time
+LABEL_PICTURES = 500  # that the label head learns from at the most; each takes a second
 BOX_HEAD = "box_head"  # folder of the box head's own training, before that of all layers
 RIGHT = 0.5  # intersection over union from which a detection is right, where scores are calibrated
 PRECISION = 0.5  # that the thresholds are chosen for

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 from scipy import ndimage
 
+from annotator.detection.boxes import area, intersection
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb, picture_files
 from training import datasets, plots, splits
@@ -32,7 +33,7 @@ DISTRACTORS = 4  # in a picture at the most
 OVERLAP = 0.2  # of the smaller of two instruments that may be hidden by the other
 COVERED = (0.04, 0.9)  # share of a photograph that its instrument covers: with less or more the mask is doubtful
 BLENDS = ("hard", "soft", "wide", "bands")
-PARTS = {"training": 0.8, "development": 0.1, "test": 0.1}  # of the composites
+HELD = 0.1  # share of the composites that chooses, and that judges
 
 
 @dataclass(frozen=True)
@@ -227,11 +228,7 @@ def composite(
         for _ in range(20):
             x, y = int(random.integers(0, width - wide + 1)), int(random.integers(0, height - high + 1))
             box = np.array([x, y, x + wide, y + high], float)
-            shared = np.prod(
-                np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None), axis=1
-            )
-            areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-            if (shared <= OVERLAP * np.minimum(areas, wide * high)).all():
+            if (intersection(box, boxes) <= OVERLAP * np.minimum(area(boxes), wide * high)).all():
                 paste(canvas, painted(piece, random), x, y, random)
                 boxes[number] = box
                 break
@@ -288,7 +285,8 @@ def run(
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     number_of = {label: number for number, label in enumerate(labels, start=1)}
-    which = [name for name, share in PARTS.items() for _ in range(round(share * count))]
+    held = round(HELD * count)
+    which = ["training"] * (count - 2 * held) + ["development"] * held + ["test"] * held
     unplain, shown = 0, list[tuple[np.ndarray, np.ndarray]]()
     for number, part in enumerate(which):
         random = np.random.default_rng((seed, number))

@@ -1,8 +1,10 @@
 """Train a detector on pictures whose boxes are known: parts of the levels of their pyramids.
 
-The label head learns from windows, as the scan reads it: the mean logits of the cells that an object's box covers, and
-of windows that lie away from every object, of which only the hardest count (online hard example mining, Shrivastava et
-al. 2016). They are people, hands and drapery: what a detector of photographs takes for instruments.
+The box head learns on what the frozen backbone sees, after the label head (`training.feedback`). In mode full all
+layers and both heads go on from there, the label head from windows, as the scan reads it: the mean logits of the
+cells that an object's box covers, and of windows that lie away from every object, of which only the hardest count
+(online hard example mining, Shrivastava et al. 2016). They are people, hands and drapery: what a detector of
+photographs takes for instruments.
 
 The box head learns cell by cell. A cell answers for an object whose middle is near and whose size is about that of the
 cell's window. What it learns as objectness is how well its own box will fit, so that of two boxes on one object the

@@ -16,6 +16,7 @@ the head says of instruments without new examples.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -164,7 +165,7 @@ def examples_of(
         scored: its windows that a head takes for instruments, of which hard ones are chosen.
     """
     of_level = [windows.window_cells(*level.logits.shape[:2]) for level in seen.levels]
-    every = np.concatenate([np.insert(cells, 0, number, axis=1) for number, cells in enumerate(of_level)])
+    every = np.concatenate([np.insert(cells, 0, level, axis=1) for level, cells in enumerate(of_level)])
     boxes = _in_pixels(seen, every)
     regions = np.array([region.box for region in picture.regions], float).reshape(-1, 4)
 
@@ -286,10 +287,17 @@ def learn(
         AnnotatorError: (USAGE) there are unlabelled pictures, but too few, or there is only one thing to tell apart.
     """
     every = [*pictures, *copies]
-    if see is None:
-        with tempfile.TemporaryDirectory(prefix="seen-") as folder:
-            return learn(begun, pictures, copies, unlabelled, _seen_twice(begun, every, Path(folder)))
+    with contextlib.ExitStack() as stack:
+        if see is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="seen-"))
+            see = _kept_if_room(begun, every, Path(folder))
+        return _learn(begun, pictures, every, unlabelled, see)
 
+
+def _learn(
+    begun: Model, pictures: Sequence[Picture], every: Sequence[Picture], unlabelled: Sequence[Picture], see: See
+) -> Model:
+    """`learn`, once it is settled how pictures are seen; ``every`` begins with ``pictures``, then come the copies."""
     model = transfer.extended(begun, labels_of(pictures))
     class_labels = np.array(model.configuration.class_labels)
     position_of = {label: number for number, label in enumerate(model.labels)}
@@ -336,7 +344,7 @@ def learn(
     return _calibrated(learnt, begun.threshold, np.concatenate(scores), np.concatenate(right))
 
 
-def _seen_twice(model: Model, pictures: Sequence[Picture], folder: Path) -> See:
+def _kept_if_room(model: Model, pictures: Sequence[Picture], folder: Path) -> See:
     """What is seen in pictures, kept for the second time if the folder has room for it."""
     if shutil.disk_usage(folder).free > ROOM * len(pictures):
         return keep(model, pictures, folder)

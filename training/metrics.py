@@ -1,6 +1,7 @@
 """How good a model is: classification of photographs, and detections against boxes drawn by people.
 
-Every figure comes with a 95 % bootstrap interval over pictures (never over boxes: those of one picture go together).
+Every figure comes with a 95 % bootstrap interval over pictures (not over boxes: those of one picture go together),
+but for the calibration error of detections (`training.artworks.calibration_error`).
 """
 
 from __future__ import annotations

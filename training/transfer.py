@@ -30,7 +30,7 @@ STRENGTHS = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5)  # of the penalty on the head, the be
 VIEWS = 3  # varied copies of each training crop that mode head sees, beside the crop itself
 BATCH = 32
 RATE = 1e-4  # of Adam in mode full; a head alone would be trained at ten times that
-EPOCHS, PATIENCE = 20, 3
+PATIENCE = 3
 UNTRAINED_THRESHOLD = 0.5
 UNTRAINED_BOX_SCORE = (1.0, 1.0, 0.0)
 

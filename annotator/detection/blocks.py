@@ -172,12 +172,26 @@ def _halves(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]
     return keras.Model(network.input, middle), keras.Model(middle, network.output)
 
 
+def _rows_of_each(blocks: Sequence[Span], strips: Iterator[np.ndarray]) -> Iterator[tuple[Span, np.ndarray]]:
+    """Each block with its rows of the map of `fine_rows`; what neither it nor a later one needs is not held."""
+    each = STRIDE // FINE_STRIDE
+    held, top = next(strips), 0
+    for block in blocks:
+        wanted = (block.stop - block.start) * each
+        pieces = [held[(block.start - top) * each :]]
+        while sum(map(len, pieces)) < wanted:
+            pieces.append(next(strips))
+        held, top = np.concatenate(pieces), block.start
+        del pieces
+        yield block, held[:wanted]
+
+
 def _parts(
     model: Model, shallow: keras.Model, deep: keras.Model, finer: Finer, width: int, height: int
 ) -> Iterator[Level]:
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
     halo, rows = _halo(model), -(-height // STRIDE)
-    each, boxes_each = STRIDE // FINE_STRIDE, STRIDE // BOX_STRIDE
+    boxes_each = STRIDE // BOX_STRIDE
     right = 0  # where the columns end that earlier bands had
     for band in _bands(model, width):
 
@@ -188,16 +202,11 @@ def _parts(
             return pyramid.pad(pixels, STRIDE, colour)
 
         wide = band.stop - band.start
-        strips = fine_rows(shallow, read, rows, wide)
-        strip, top, done = next(strips), 0, 0
+        down = spans(rows, max(CELLS // wide, 2 * halo + 1), halo)
+        done = 0  # rows that earlier blocks had
         kept: list[np.ndarray] = []
-        for block in spans(rows, max(CELLS // wide, 2 * halo + 1), halo):
-            pieces = [strip[(block.start - top) * each :]]
-            while sum(map(len, pieces)) < (block.stop - block.start) * each:
-                pieces.append(next(strips))
-            strip, top = np.concatenate(pieces), block.start
-            del pieces
-            said = deep.predict_on_batch(strip[None, : (block.stop - block.start) * each])
+        for block, fine in _rows_of_each(down, fine_rows(shallow, read, rows, wide)):
+            said = deep.predict_on_batch(fine[None])
             every_logit, every_box = said if model.has_boxes else (said, None)
             new, end = done - block.start, block.last - block.start
             fresh = every_logit[0, new:end, band.first - band.start : band.last - band.start]
@@ -208,7 +217,7 @@ def _parts(
             if every_box is not None:
                 own = every_box[0, new * boxes_each : end * boxes_each]
                 boxes = own[:, (right - band.start) * boxes_each : (band.last - band.start) * boxes_each]
-            del said, every_logit, fresh  # large, while whoever gets the part has not even begun
+            del fine, said, every_logit, fresh  # large, while whoever gets the part has not even begun
             yield Level(logits, width, height, boxes, band.first, done - known_rows, right - band.first, known_rows)
             kept, done = [logits[-(WIDEST - 1) :].copy()], block.last
         right = band.last

@@ -17,7 +17,8 @@ class Detections:
     """Instruments found in one image, as arrays of equal length n. Made once, never mutated.
 
     Attributes:
-        boxes: (n, 4) float64; x0, y0, x1, y1 in pixels of the full-resolution image, origin top-left, half-open.
+        boxes: (n, 4) float64; x0, y0, x1, y1 in pixels of the picture that was looked at, or of what `scaled` was
+            told; origin top-left, half-open.
         labels: (n,) int64; positions in the model's list of labels.
         scores: (n,) float64 in [0, 1]; higher is surer.
         outlines: n polygons in the same frame as the boxes, or empty when only boxes are known.

@@ -1,7 +1,7 @@
 """Sliding windows on a dense map of logits.
 
 The head is linear, so the logits of a window are the mean of the logits of its cells, and an integral image gives that
-mean for any window in four look-ups. First every window is judged by its mean *evidence*, a cheap stand-in with one
+mean for any window in four look-ups. First every window is judged by its mean *log-odds*, a cheap stand-in with one
 number a label; the best few are then scored exactly, with the softmax of their mean logits.
 """
 
@@ -20,7 +20,7 @@ SHAPES = ((5, 5), (3, 7), (7, 3), (7, 7), (5, 9), (9, 5), (4, 12), (12, 4), (10,
 WIDEST = max(max(shape) for shape in SHAPES)
 CANDIDATES = 2000  # windows that are scored exactly, of one picture and of each level beyond `pyramid.SCAN_SIDE`
 CHUNK = 128  # classes that are added up at a time: an integral image of a thousand takes much memory
-ROWS = 16  # of a part whose evidence is computed at a time, for the same reason
+ROWS = 16  # of a part whose log-odds are computed at a time, for the same reason
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def label_probabilities(logits: np.ndarray, class_labels: np.ndarray) -> np.ndar
     return _shares(logits, class_labels)[..., :-1]
 
 
-def evidence(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
+def log_odds(logits: np.ndarray, class_labels: np.ndarray) -> np.ndarray:
     """Log-odds of each label against "no instrument": (..., classes) to (..., labels)."""
     log_shares = np.log(np.maximum(_shares(logits, class_labels), np.finfo(logits.dtype).tiny))
     return log_shares[..., :-1] - log_shares[..., -1:]
@@ -111,34 +111,35 @@ def integral_image(values: np.ndarray) -> np.ndarray:
     return sums
 
 
-def window_cells(rows: int, columns: int) -> np.ndarray:
-    """All windows on a map of that size, as cells x0, y0, x1, y1: (n, 4) int64.
+def window_cells(
+    rows: int, columns: int, whole: tuple[int, int] | None = None, known: tuple[int, int] = (0, 0)
+) -> np.ndarray:
+    """All windows on a map of that size, or those that belong to a part of one: cells x0, y0, x1, y1, (n, 4) int64.
 
-    A shape that is too tall or too wide is cut to the map; shapes that become equal by that count once.
+    A shape that is too tall or too wide is cut to the whole map; shapes that become equal by that count once.
+
+    Args:
+        rows: of the map or part.
+        columns: the same.
+        whole: rows and columns of the map that this is a part of; None: it is all of it.
+        known: rows at the top and columns at the left that an earlier part had: a window wholly in them is not ours.
     """
-    shapes = dict.fromkeys((min(height, rows), min(width, columns)) for height, width in SHAPES)
+    whole_rows, whole_columns = whole or (rows, columns)
+    shapes = dict.fromkeys((min(height, whole_rows), min(width, whole_columns)) for height, width in SHAPES)
     windows = []
     for height, width in shapes:
-        top, left = np.mgrid[: rows - height + 1, : columns - width + 1].reshape(2, -1)
+        y = slice(max(0, known[0] - height + 1), max(0, rows - height + 1))
+        x = slice(max(0, known[1] - width + 1), max(0, columns - width + 1))
+        top, left = np.mgrid[y, x].reshape(2, -1)
         windows.append(np.stack([left, top, left + width, top + height], axis=1))
     return np.concatenate(windows)
 
 
 def part_cells(part: Level) -> np.ndarray:
-    """The windows of a level that belong to a part of it, as cells x0, y0, x1, y1 of the part: (n, 4) int64.
-
-    All that lie whole in the part, but not whole in its known rows or columns.
-    """
-    whole_rows, whole_columns = -(-part.height // STRIDE), -(-part.width // STRIDE)
+    """The windows of a level that belong to a part of it, as cells x0, y0, x1, y1 of the part: (n, 4) int64."""
+    whole = -(-part.height // STRIDE), -(-part.width // STRIDE)
     rows, columns = part.logits.shape[:2]
-    shapes = dict.fromkeys((min(height, whole_rows), min(width, whole_columns)) for height, width in SHAPES)
-    windows = []
-    for height, width in shapes:
-        y = slice(max(0, part.known_rows - height + 1), max(0, rows - height + 1))
-        x = slice(max(0, part.known_columns - width + 1), max(0, columns - width + 1))
-        top, left = np.mgrid[y, x].reshape(2, -1)
-        windows.append(np.stack([left, top, left + width, top + height], axis=1))
-    return np.concatenate(windows)
+    return window_cells(rows, columns, whole, (part.known_rows, part.known_columns))
 
 
 def window_means(integral: np.ndarray, cells: np.ndarray) -> np.ndarray:
@@ -149,7 +150,7 @@ def window_means(integral: np.ndarray, cells: np.ndarray) -> np.ndarray:
 
 
 def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
-    """Score the windows of one picture that show the most evidence of any instrument.
+    """Score the windows of one picture whose log-odds of any instrument are the highest.
 
     Args:
         levels: the pyramid.
@@ -160,7 +161,7 @@ def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
     """
     cells = [window_cells(*level.logits.shape[:2]) for level in levels]
     strengths = [
-        window_means(integral_image(evidence(level.logits, class_labels)), windows).max(axis=1)
+        window_means(integral_image(log_odds(level.logits, class_labels)), windows).max(axis=1)
         for level, windows in zip(levels, cells, strict=True)
     ]
     every_strength = np.concatenate(strengths)
@@ -205,8 +206,8 @@ def score_parts(parts: Iterable[Level], class_labels: np.ndarray) -> Windows:
         if not len(cells):
             continue
         some_rows = np.split(part.logits, range(ROWS, len(part.logits), ROWS))
-        speaking = np.concatenate([evidence(some, class_labels) for some in some_rows])
-        own = window_means(integral_image(speaking), cells).max(axis=1)
+        odds = np.concatenate([log_odds(some, class_labels) for some in some_rows])
+        own = window_means(integral_image(odds), cells).max(axis=1)
         every = np.concatenate([strengths, own])
         least = np.partition(every, -CANDIDATES)[-CANDIDATES] if len(every) > CANDIDATES else -np.inf
         kept = [] if best is None else [best[strengths >= least]]

@@ -10,7 +10,7 @@ from keras import ops
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """(pixel - mean) / scale per channel, after an optional swap to BGR. Saved with the model.
+    """(pixel - mean) / scale per channel, after an optional swap to BGR. Goes with a backbone.
 
     Attributes:
         mean: per channel of the network's own order, in 0..255.

@@ -42,7 +42,7 @@ def write_training_page(
 
     Args:
         verdict: whether the new model is better, in a sentence.
-        model: its name and version.
+        model: its name.
         lineage: what it was made from.
         learnt: examples by label.
         said: judgements by what was said.

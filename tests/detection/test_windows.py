@@ -18,7 +18,7 @@ def test_evidence_is_the_log_odds_of_the_softmax():
     shares = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
     nothing = shares[..., 0] + shares[..., 3]
     expected = np.log(np.stack([shares[..., 1] + shares[..., 4], shares[..., 2]], axis=-1) / nothing[..., None])
-    np.testing.assert_allclose(windows.evidence(logits, CLASS_LABELS), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(windows.log_odds(logits, CLASS_LABELS), expected, rtol=1e-4, atol=1e-5)
 
 
 @settings(max_examples=25)

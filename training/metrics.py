@@ -52,7 +52,7 @@ def classification(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, 
 
     Args:
         probabilities: (n, labels).
-        targets: (n,) the true label; -1 for one that the model does not know, which is never right.
+        targets: (n,) the true label; negative, each its own, for those that the model does not know: never right.
     """
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     right = predicted == targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,9 @@ def inside(folder: Path, name: str) -> Path:
     Raises:
         AnnotatorError: (USAGE) the name leads out of the folder.
     """
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    # By the letter: pictures may be links to where they really lie.
+    path = Path(os.path.normpath(folder / name))
+    if not path.is_relative_to(os.path.normpath(folder)):
         raise AnnotatorError(
             f"The file name {name!r} leads out of its folder. Name files relative to it.", ExitCode.USAGE
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -268,7 +269,7 @@ def _of_one_size(pictures: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def apply(folder: Path, images: Path, out: Path, size: int) -> int:
-    """Restyle all pictures of a folder into another, under the same names, as JPEG.
+    """Restyle all pictures of a folder into another, as JPEG under the same names; those of one stem keep suffixes.
 
     Args:
         folder: of a finished training.
@@ -285,6 +286,7 @@ def apply(folder: Path, images: Path, out: Path, size: int) -> int:
     files = style_files(images)
     network = load(folder)
     names: list[Path] = []
+    sharing = Counter(str(file.with_suffix("")).casefold() for file in files)
 
     def pictures() -> Iterator[np.ndarray]:
         for file in files:
@@ -294,7 +296,8 @@ def apply(folder: Path, images: Path, out: Path, size: int) -> int:
                 print(error, file=sys.stderr)
                 continue
             picture.thumbnail((size, size))
-            names.append((out / file.relative_to(images)).with_suffix(".jpg"))
+            alone = sharing[str(file.with_suffix("")).casefold()] == 1
+            names.append(out / file.relative_to(images).with_name(f"{file.stem if alone else file.name}.jpg"))
             yield np.asarray(picture)
 
     count = 0

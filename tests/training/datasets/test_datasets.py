@@ -53,6 +53,8 @@ def test_table_with_objects(tmp_path, save):
         ("file,label,mimo_id\na.jpg,harp,x\n", "'x'.*no number"),
         ("file,name\na.jpg,harp\n", "no column label"),
         ("file,label\n../../a.jpg,harp\n", "leads out"),
+        ("file,label\na/../../a.jpg,harp\n", "leads out"),
+        ("file,label\n/etc/passwd,harp\n", "leads out"),
         ("file,label\na.jpg,\n", "without a name"),
         ("file,label\n", "no labelled pictures"),
     ],
@@ -61,6 +63,15 @@ def test_bad_tables(tmp_path, table, message):
     (tmp_path / "labels.csv").write_text(table)
     with pytest.raises(AnnotatorError, match=message):
         datasets.read(tmp_path)
+
+
+def test_pictures_may_be_links_to_where_they_lie(tmp_path, save):
+    target = save("store/1.jpg")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.jpg").symlink_to(target)
+    (tmp_path / "data" / "labels.csv").write_text("file,label\na.jpg,harp\n")
+    (found,) = datasets.read(tmp_path / "data")
+    assert open_rgb(found.path).shape == (100, 200, 3)
 
 
 def test_missing_folder(tmp_path):

@@ -9,5 +9,3 @@ import os
 # Our products of matrices are many and small: threads that wait for each other take most of the time, and take it from
 # the network. Read when numpy and scipy are loaded, so it stands here.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-__version__ = "0.1.0"

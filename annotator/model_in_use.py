@@ -28,6 +28,9 @@ def load(connection: Connection, parameters: JobParameters, folder: Path) -> Mod
     project, named = parameters.cytomine_id_project, parameters.cytomine_id_job
     if named is not None:
         return load_job(connection, named, project, folder)
+    resumed = parameters.resume
+    if resumed is not None and promotion.promoted_itself(connection, resumed):  # and went on to annotate with it
+        return load_job(connection, resumed, project, folder)
     return load_promoted(connection, promotion.promoted_job(connection, project), project, folder)
 
 

@@ -289,6 +289,12 @@ def test_a_training_that_had_promoted_its_model_before_a_restart_is_not_done_aga
     comment = painted.server.store.get("job", launched.job)["statusComment"]
     assert comment.startswith("Promoted, before this job was started again. ")
     assert models(painted) == {"newest"}
+    # Cut off instead, it is completed with its own model, even where another was promoted meanwhile.
+    painted.server.store.update("job", launched.job, status=FAILED)
+    assert job_module.run(painted.launch(mode="promote").arguments) is ExitCode.OK
+    completed = painted.launch(resume=launched.job)
+    assert job_module.run(completed.arguments) is ExitCode.OK
+    assert "3 images done before" in painted.server.store.get("job", completed.job)["statusComment"]
 
 
 def models(project):

@@ -143,7 +143,10 @@ def outline(activation: np.ndarray, box: np.ndarray) -> Polygon:
     peak_y, peak_x = int(peak[0]) + top, int(peak[1]) + left
 
     # A frame of low values closes the contour at the region's border; cell (0, 0) of the frame has its centre at -0.5.
-    threshold = min(otsu_threshold(region), float(region[peak_y, peak_x]))
+    peak_value = float(region[peak_y, peak_x])
+    threshold = otsu_threshold(region)
+    if threshold > peak_value:  # something stronger beside the window would leave no more than its strongest cell
+        threshold = otsu_threshold(np.minimum(region, peak_value))
     low = threshold - max(1e-3, float(np.ptp(region)))
     framed = np.pad(np.maximum(region, low), 1, constant_values=low)
     lines = contour_generator(z=framed, fill_type=FillType.OuterOffset).filled(threshold - 1e-6, np.inf)

@@ -51,6 +51,15 @@ def test_outline_follows_the_blob_that_the_window_touches():
     assert found.intersection(truth).area / found.union(truth).area > 0.9
 
 
+def test_something_stronger_beside_the_window_does_not_shrink_the_outline():
+    y, x = np.mgrid[:96, :96]
+    hill = np.exp(-((x - 30) ** 2 + (y - 48) ** 2) / 200)
+    stronger = 6 * np.exp(-((x - 62) ** 2 + (y - 48) ** 2) / 60)
+    found = extent.outline((hill + stronger).astype(np.float32), np.array([20, 38, 45, 58]) / 96)
+    assert found.area * 96**2 > 100
+    assert found.contains(Point(30.5 / 96, 48.5 / 96))
+
+
 def test_activation_maps_cover_the_picture_without_the_padding():
     logits = np.zeros((4, 7, 2), np.float32)
     logits[:, :4, 0] = 8.0  # the left 128 of 200 pixels; the last 24 of 224 are padding

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -141,4 +141,5 @@ def workers(address: str, model: Model, name: str) -> Iterator[tuple[Look, int]]
         try:
             yield look, TASKS_A_THREAD * sum(client.nthreads().values())
         finally:
-            client.unregister_worker_plugin(name)
+            with suppress(OSError):  # a scheduler that is gone: what went wrong before is told
+                client.unregister_worker_plugin(name)

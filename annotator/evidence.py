@@ -35,6 +35,7 @@ class Evidence:
         self._explaining = crop_explainer_of(model)
         self._describing = neighbours.describer_of(model)
         self._pictures: dict[int, Picture] = {}
+        self._left_out = 0
         self._lock = threading.Lock()
 
     def of(self, image: ProjectImage, pixels: np.ndarray, detections: Detections) -> list[bytes]:
@@ -76,6 +77,7 @@ class Evidence:
         with self._lock:
             self._pictures[image.id] = picture
             if len(self._pictures) > REPORTED:
+                self._left_out += 1
                 del self._pictures[min(self._pictures, key=lambda number: _best(self._pictures[number]))]
         return shown
 
@@ -101,7 +103,7 @@ class Evidence:
             for image in images
             if image.id in failures
         ]
-        return write_page([*pictures, *failed], info)
+        return write_page([*pictures, *failed], {**info, "left_out": self._left_out})
 
 
 def _best(picture: Picture) -> float:

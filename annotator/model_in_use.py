@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import JobParameters
-from annotator.platform import promotion
+from annotator.platform import promotion, records
 from annotator.platform.connection import Connection
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ def load(connection: Connection, parameters: JobParameters, folder: Path) -> Mod
         AnnotatorError: the training job cannot be used, or its model not be had.
     """
     project, named = parameters.cytomine_id_project, parameters.cytomine_id_job
+    resumed, seen = parameters.resume, set[int]()
+    while parameters.mode == "annotate" and resumed is not None and resumed not in seen:
+        if promotion.promoted_itself(connection, resumed):  # a training that went on to annotate with its new model
+            return load_job(connection, resumed, project, folder)
+        seen.add(resumed)
+        resumed = records.read(connection, resumed, project).resumes
     if named is not None:
         return load_job(connection, named, project, folder)
-    resumed = parameters.resume
-    if resumed is not None and promotion.promoted_itself(connection, resumed):  # and went on to annotate with it
-        return load_job(connection, resumed, project, folder)
     return load_promoted(connection, promotion.promoted_job(connection, project), project, folder)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -36,10 +37,14 @@ def dask(*arguments):
 def scheduler(tmp_path_factory):
     file = tmp_path_factory.mktemp("dask") / "scheduler.json"
     with dask("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file):
-        deadline = time.monotonic() + 60
-        while not file.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield json.loads(file.read_text())["address"]
+        yield address_in(file)
+
+
+def address_in(file):
+    deadline = time.monotonic() + 60
+    while not (file.exists() and file.read_text().endswith("}")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return json.loads(file.read_text())["address"]
 
 
 def worker(address, folder):
@@ -116,3 +121,25 @@ def test_a_packed_model_is_the_same(builtin_model):
     assert there.configuration == builtin_model.configuration
     for own, other in zip(builtin_model.network.weights, there.network.weights, strict=True):
         assert np.array_equal(own, other)
+
+
+@pytest.mark.timeout(300)
+def test_a_scheduler_that_is_gone_is_told(project, small, tmp_path):
+    file = tmp_path / "scheduler.json"
+    with dask("scheduler", "--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", file) as process:
+        address = address_in(file)
+        with worker(address, tmp_path):
+            for _ in range(12):
+                for name in NAMES:
+                    project.add_image(small / name)
+            launched = project.launch()
+            codes = []
+            job = threading.Thread(target=lambda: codes.append(job_module.run(launched.arguments, address)))
+            job.start()
+            while not project.annotations():
+                time.sleep(0.02)
+            os.killpg(process.pid, signal.SIGKILL)
+            job.join()
+    assert codes == [ExitCode.CONNECTION]
+    comment = project.server.store.get("job", launched.job)["statusComment"]
+    assert re.match(rf"The Dask scheduler at {address} is gone", comment), comment

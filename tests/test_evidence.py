@@ -6,6 +6,7 @@ import re
 import pytest
 from PIL import Image
 
+from annotator import evidence as evidence_module
 from annotator import job as job_module
 from annotator.errors import ExitCode
 from annotator.explain.crops import SIDE
@@ -68,6 +69,14 @@ def test_the_report_of_a_job_that_goes_on_says_what_it_lacks(painted):
     assert f"Not on this page: 1 image that job {first}, or one that it went on with, had done" in pages[second]
     assert "Not on this page: 1 image that an earlier job had done" in pages[third]
     assert "in 1 of 2 pictures" in pages[second] or "in 2 of 2 pictures" in pages[second]
+
+
+def test_the_report_says_how_many_images_it_leaves_out(painted, monkeypatch):
+    monkeypatch.setattr(evidence_module, "REPORTED", 1)
+    (row,) = painted.server.store.find("jobdata", job=run(painted, evidence=True), key="report")
+    page = " ".join(painted.server.store.file(row["stored"]).read_text().split())
+    assert "in 1 of 1 picture" in page
+    assert "Not on this page and in none of its figures: 2 more images" in page
 
 
 def test_without_being_asked_a_job_leaves_none(painted):

@@ -164,6 +164,17 @@ def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gon
     assert tagged(project) == {third}
 
 
+def test_tags_are_found_behind_many_jobs_that_tagged_nothing(project, picture):
+    first, second = (project.add_image(picture) for _ in range(2))
+    access = project.server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    move(connection, project.launch().job, project.id, [first])
+    for _ in range(20):
+        project.launch()
+    move(connection, project.launch().job, project.id, [second])
+    assert tagged(project) == {second}
+
+
 def test_tags_of_people_are_left_alone(wall):
     project, images = wall
     store = project.server.store

@@ -8,7 +8,6 @@ normalisation, which keeps the statistics it came with.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -69,8 +68,8 @@ def run(settings: AdversarialSettings, out: Path) -> Model:
     _, fingerprints = runs.read_sources(settings)
     pictures = photographs.enough(list(fingerprints))
     adversarial.check_apart(_by_file(fingerprints), _by_file(unlabelled))
-    parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
-    _note_target(unlabelled, out / runs.SPLITS)
+    table = out / runs.SPLITS
+    parts = runs.part(list(fingerprints), fingerprints, begun, settings.seed, table, unlabelled).only(pictures)
 
     labels = labels_of(pictures)
     print(
@@ -148,12 +147,6 @@ def target_samples(model: Model, files: Sequence[Path]) -> list[Sample]:
 
 def _by_file(fingerprints: dict[Picture, Fingerprint]) -> dict[Path, Fingerprint]:
     return {picture.path: one for picture, one in fingerprints.items()}
-
-
-def _note_target(unlabelled: dict[Picture, Fingerprint], path: Path) -> None:
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerows(["target", picture.path, picture.group, one.sha256] for picture, one in unlabelled.items())
 
 
 def train_head(

@@ -281,6 +281,7 @@ def run(
     ground_parts = splits.split(list(ground_prints), list(ground_prints.values()), seed)
     labels = labels_of(list(fingerprints))
     (out / IMAGES).mkdir(parents=True, exist_ok=True)
+    (out / ANNOTATIONS).unlink(missing_ok=True)  # of composites that were here before: boxes of other pictures
 
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -296,6 +297,9 @@ def run(
         for position in random.permutation(len(own)):
             if len(chosen) == wanted:
                 break
+            regions = own[position].regions
+            if len(regions) != 1 or regions[0].difficult:
+                continue
             cutout = cut_out(_object(own[position]))
             unplain += cutout is None
             if cutout is not None:

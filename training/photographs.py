@@ -40,7 +40,8 @@ def run(settings: Settings, out: Path) -> Model:
     sources, fingerprints = runs.read_sources(settings)
     begun = bundle.load(Path(settings.model)) if settings.model else None
     pictures = enough(list(fingerprints))
-    parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
+    # All are parted, as in `compose` and `stylise`, which do not know what is left out here.
+    parts = runs.part(list(fingerprints), fingerprints, begun, settings.seed, out / runs.SPLITS).only(pictures)
 
     labels = labels_of(pictures)
     print(f"{len(pictures)} photographs of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)

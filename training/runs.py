@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,12 +81,26 @@ def read_sources(settings: Settings) -> tuple[list[list[Picture]], dict[Picture,
 
 
 def part(
-    pictures: Sequence[Picture], fingerprints: dict[Picture, Fingerprint], begun: Model | None, seed: int, path: Path
+    pictures: Sequence[Picture],
+    fingerprints: Mapping[Picture, Fingerprint],
+    begun: Model | None,
+    seed: int,
+    path: Path,
+    unlabelled: Mapping[Picture, Fingerprint] | None = None,
 ) -> Split:
     """Part the pictures, keep what an earlier stage was tested on as test, check for leaks, and note it in ``path``.
 
+    Args:
+        pictures: labelled ones.
+        fingerprints: of each.
+        begun: the model of the earlier stage.
+        seed: for which go where.
+        path: a table of what is for what; where a run began with another one, it does not go on.
+        unlabelled: those that are learnt from as target, to be noted too.
+
     Raises:
-        AnnotatorError: (USAGE) there are too few pictures, or what is learnt from would be judged by.
+        AnnotatorError: (USAGE) there are too few pictures, what is learnt from would be judged by, or the pictures are
+            others than when the run began.
     """
     frozen = begun.configuration.test_pictures if begun else ()
     parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, frozen)
@@ -97,8 +111,9 @@ def part(
     for name in ("training", "development", "test"):
         for picture in getattr(parts, name):
             writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
+    writer.writerows(["target", picture.path, picture.group, one.sha256] for picture, one in (unlabelled or {}).items())
     content = table.getvalue().encode()
-    if path.exists() and not path.read_bytes().startswith(content):
+    if path.exists() and path.read_bytes() != content:
         raise AnnotatorError(
             f"The pictures are others than when the run in {str(path.parent)!r} began. Name another folder.",
             ExitCode.USAGE,

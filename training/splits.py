@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import warnings
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,13 @@ class Split:
     training: tuple[Picture, ...]
     development: tuple[Picture, ...]
     test: tuple[Picture, ...]
+
+    def only(self, chosen: Collection[Picture]) -> Split:
+        """Some of the pictures, each for what it was."""
+        kept = set(chosen)
+        return Split(
+            *(tuple(one for one in part if one in kept) for part in (self.training, self.development, self.test))
+        )
 
 
 def perceptual_hash(image: np.ndarray) -> int:
@@ -171,8 +179,10 @@ def _split(
         names = [""] * len(names)
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed).split(free, names, groups[free])
     fold = np.empty(len(free), int)
-    for number, (_, held) in enumerate(folds):
-        fold[held] = number
+    with warnings.catch_warnings():  # of a rare label there is not one for each fold
+        warnings.simplefilter("ignore", UserWarning)
+        for number, (_, held) in enumerate(folds):
+            fold[held] = number
 
     def chosen(numbers: Collection[int]) -> tuple[Picture, ...]:
         return tuple(pictures[free[i]] for i in np.flatnonzero(np.isin(fold, list(numbers))).tolist())
@@ -182,7 +192,7 @@ def _split(
     return Split(chosen(range(3, FOLDS)), chosen([0]), kept + chosen([1, 2]))
 
 
-def check_leaks(parts: Split, fingerprints: dict[Picture, Fingerprint], frozen_test: Collection[str] = ()) -> None:
+def check_leaks(parts: Split, fingerprints: Mapping[Picture, Fingerprint], frozen_test: Collection[str] = ()) -> None:
     """Fail loudly where a picture, its near-duplicate or another view of its object is judged and learnt from.
 
     Raises:

@@ -445,6 +445,8 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
                 raise Refused(409, f"Parameter {parameter} of job {job['id']} already exists")
             value = item.get("value")
             text = None if value is None else str(value)
+            if text is not None and len(text) > 5000:
+                raise Refused(400, "value has more than 5000 characters")
             return store.add("jobparameter", job=job["id"], softwareParameter=parameter, value=text)
 
         return add_all("jobparameter", add, shown_job_parameter, "jobparameters")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -181,7 +182,10 @@ def load(path: Path) -> Model:
         kept = examples.from_bytes(contents[EXAMPLES]) if EXAMPLES in contents else None
         if kept is not None and kept.features.shape[1] != network.get_layer("head").kernel.shape[0]:
             raise ValueError(f"its examples have {kept.features.shape[1]} features, its head takes others")
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
+    except (
+        *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
+        *(zipfile.BadZipFile, zlib.error, safetensors.SafetensorError),
+    ) as error:
         raise AnnotatorError(
             f"The model {path.name!r} cannot be used: {error}. Train it again or name another training job.",
             ExitCode.BAD_MODEL,

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 RUNNING, SUCCESS, FAILED = 2, 3, 4
 COMMENT_LENGTH = 255
+VALUE_LENGTH = 5000  # of a parameter
 JOB = "be.cytomine.processing.Job"
 SECONDS_BETWEEN_REPORTS = 1.0
 LAST_REPORT = 5.0  # seconds that the end waits for a report that is on its way
@@ -60,7 +61,7 @@ class RunningJob:
             value = values.get(parameter["name"])
             if value not in (None, ()):
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                row = {"job": job["id"], "softwareParameter": parameter["id"], "value": text}
+                row = {"job": job["id"], "softwareParameter": parameter["id"], "value": shortened(text, VALUE_LENGTH)}
                 connection.post("jobparameter.json", row, what=f"parameter {parameter['name']}")
         return cls(connection, job)
 

@@ -17,6 +17,7 @@ from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
 
 SAME_SHAPE = 0.95  # intersection over union from which a validated copy has the shape of its parent
+FRAME = 0.5  # share of an image from which a shape without a term is taken for a frame around what it shows
 SAME_PLACE = 0.3  # the same, from which two annotations show one thing
 
 
@@ -104,6 +105,7 @@ def fetch_judgements(
     found: list[Judgement] = []
     for item, verdict in said:
         found += _judgement(item, image_of, known_terms, choice.terms, verdict, left_out)
+    found = _with_their_own_place(found, image_of)
     if choice.reviewed:
         looked_through = {image.id: image for image in images if image.looked_through}
         found += _rejected(leftovers, [*validated, *people], looked_through)
@@ -149,6 +151,25 @@ def _judgement(
             verdict = Verdict.PASSED_OVER
     if polygon is not None:
         yield Judgement(image.id, polygon, alive, verdict)
+
+
+def _with_their_own_place(found: Sequence[Judgement], image_of: Mapping[int, ProjectImage]) -> list[Judgement]:
+    """Without what is passed over where the same is learnt, and without frames: that would hide what is said there."""
+    there: dict[int, list[Judgement]] = {}
+    for one in found:
+        if one.verdict is not Verdict.PASSED_OVER:
+            there.setdefault(one.image, []).append(one)
+
+    def hides(one: Judgement) -> bool:
+        image = image_of[one.image]
+        frame = not one.terms and one.polygon.area > FRAME * image.width * image.height
+        return frame or any(
+            overlap(one.polygon, other.polygon) >= SAME_PLACE
+            for other in there.get(one.image, ())
+            if not one.terms or set(one.terms) & set(other.terms)
+        )
+
+    return [one for one in found if one.verdict is not Verdict.PASSED_OVER or not hides(one)]
 
 
 def _inside(item: Json, image: ProjectImage) -> BaseGeometry | None:

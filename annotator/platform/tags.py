@@ -9,7 +9,7 @@ from annotator.platform.connection import Connection, RequestFailed
 from annotator.platform.jobs import JOB
 
 LOOK_NEXT = "look next"
-RECENT = 50  # jobs among which the one is that tagged images last
+RECENT = 5  # jobs that tagged images, among which is the one that did so last
 TAGGED = "look_next"  # property of a job: ids of the images that it tagged
 
 
@@ -49,9 +49,13 @@ def _tag(connection: Connection) -> int:
 def _tagged(connection: Connection, project: int, job: int) -> set[int]:
     """Ids of the images that were tagged last before, by a job that need not be the newest."""
     rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
-    others = sorted((row["id"] for row in rows if row["id"] != job), reverse=True)[:RECENT]
-    said = [properties.numbered(connection, JOB, number, f"job {number}").get(TAGGED) for number in others]
-    _, images = max(filter(None, said), default=(0, ""))
+    said: list[tuple[int, str]] = []
+    for number in sorted((row["id"] for row in rows if row["id"] != job), reverse=True):
+        own = properties.numbered(connection, JOB, number, f"job {number}").get(TAGGED)
+        said += [own] if own else []
+        if len(said) == RECENT:
+            break
+    _, images = max(said, default=(0, ""))
     return {int(image) for image in images.split(",") if image}
 
 

@@ -176,3 +176,25 @@ def test_a_zip_that_unpacks_to_gigabytes_is_not_unpacked(contents, tmp_path, mon
     write_zip(tmp_path / "model.zip", contents | {WEIGHTS: bytes(64 << 20)})
     with pytest.raises(AnnotatorError, match=r"weights\.safetensors is larger than 1048576 bytes"):
         bundle.load(tmp_path / "model.zip")
+
+
+@pytest.mark.parametrize("text", ["5", "null", '"x"', "[" * 9999, '{"format": 1, "class_labels": [Infinity, 0]}'])
+def test_a_bundle_whose_description_is_none_is_told(builtin_model, tmp_path, text):
+    bundle.save(builtin_model, tmp_path / "model")
+    (tmp_path / "model" / "model.json").write_text(text)
+    with pytest.raises(AnnotatorError, match="cannot be used"):
+        bundle.load(tmp_path / "model")
+
+
+def test_a_compressed_bundle_that_is_damaged_is_told(builtin_model, tmp_path):
+    bundle.save(builtin_model, tmp_path / "model")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted((tmp_path / "model").iterdir()):
+            archive.write(file, file.name)
+        start = archive.getinfo("model.json").header_offset
+    content = bytearray((tmp_path / "model.zip").read_bytes())
+    for place in range(start + 60, start + 120):
+        content[place] ^= 255
+    (tmp_path / "model.zip").write_bytes(content)
+    with pytest.raises(AnnotatorError, match="cannot be used"):
+        bundle.load(tmp_path / "model.zip")

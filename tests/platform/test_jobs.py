@@ -90,3 +90,16 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
         "create_terms": "False", "cytomine_reviewed": "1", "max_training_images": "500", "skip_annotated": "False",
         "evidence": "False", "adversarial": "False", "longest_side": "1792",
     }  # fmt: skip
+
+
+def test_a_parameter_longer_than_the_server_takes_is_cut_in_its_record(server, project):
+    from annotator.parameters import parse
+
+    access = server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    images = ",".join(str(10_000_000 + number) for number in range(600))
+    software = connection.get(f"software/{project.software}.json", what="the software")
+    parameters = parse(project.human_arguments(cytomine_id_images=images))
+    job = RunningJob.created(connection, parameters, software)
+    assert len(parameters.cytomine_id_images) == 600
+    assert max(len(row["value"]) for row in server.store.find("jobparameter", job=job.id)) == 5000

@@ -112,6 +112,19 @@ def test_what_somebody_drew_counts_once_where_validated_annotations_are_left_out
     assert not left_out
 
 
+def test_what_is_passed_over_hides_nothing_that_is_learnt(wall):
+    other = seed.create_user(wall.store, "visitor")
+    wall.draw()
+    wall.draw("POLYGON ((22 20, 80 20, 80 80, 22 80, 22 20))", user=other)  # the same violin
+    wall.draw(ELSEWHERE, user=other)  # another one
+    wall.draw("POLYGON ((2 2, 290 2, 290 195, 2 195, 2 2))", terms=[])  # a frame around the artwork
+    found, _ = wall.said(users=(wall.server.user["id"],))
+    assert sorted((judgement.verdict.value, judgement.polygon.bounds[0]) for judgement in found) == [
+        ("drawn", 20),
+        ("passed over", 200),
+    ]
+
+
 @pytest.mark.parametrize(
     "location",
     [

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from annotator.errors import AnnotatorError
-from training import compose, datasets
+from training import compose, datasets, photographs, runs, splits
 from training.compose import BLENDS, Cutout, blend, blob, composite, cut_out, recoloured, turned
 
 
@@ -136,3 +138,54 @@ def test_without_plain_ground_there_is_nothing_to_paste(sources, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotatorError, match="There are no pictures"):
         compose.run([sources / "photographs"], tmp_path / "empty", tmp_path / "out", 3, None, 7)
+
+
+def test_no_boxes_of_earlier_composites_are_left_when_it_is_stopped(sources, tmp_path, monkeypatch):
+    compose.run([sources / "photographs"], sources / "grounds", tmp_path, 10, None, 7)
+    assert (tmp_path / "annotations.json").exists()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(compose, "composite", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        compose.run([sources / "photographs"], sources / "grounds", tmp_path, 10, None, 8)
+    assert not (tmp_path / "annotations.json").exists()
+
+
+def test_photographs_in_coco_s_format_that_show_no_or_several_instruments_are_passed_over(sources, tmp_path):
+    folder = tmp_path / "coco"
+    folder.mkdir()
+    images, annotations = [], []
+    for number, file in enumerate(sorted((sources / "photographs").rglob("*.png"))):
+        with Image.open(file) as picture:
+            picture.save(folder / f"{number}.png")
+            box = [0, 0, *picture.size]
+        images.append({"id": number, "file_name": f"{number}.png"})
+        annotations += [{"image_id": number, "category_id": 1, "bbox": box}] * (number % 3)
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "lute"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    compose.run([folder], sources / "grounds", tmp_path / "out", 10, None, 7)
+    assert len(datasets.read(tmp_path / "out")) == 10
+
+
+def test_composites_part_like_their_photographs_also_beside_a_rare_instrument(tmp_path, random):
+    for label, count in {"violin": 30, "harp": 30, "rebec": 3}.items():
+        (tmp_path / "photographs" / label).mkdir(parents=True)
+        for number in range(count):
+            picture = np.full((96, 96, 3), 255, np.uint8)
+            block = Image.fromarray(random.integers(0, 200, (6, 6, 3), np.uint8)).resize((50, 60), 0)
+            picture[18:78, 23:73] = block
+            Image.fromarray(picture).save(tmp_path / "photographs" / label / f"{number}.png")
+    (tmp_path / "grounds").mkdir()
+    for number in range(20):
+        coarse = Image.fromarray(random.integers(0, 255, (8, 8, 3), np.uint8))
+        coarse.resize((200, 200)).save(tmp_path / "grounds" / f"{number}.png")
+    compose.run([tmp_path / "photographs"], tmp_path / "grounds", tmp_path / "composed", 30, None, 7)
+    every = [picture for name in ("photographs", "composed") for picture in datasets.read(tmp_path / name)]
+    prints = splits.readable(every)
+    kept = photographs.enough(list(prints))
+    assert 0 < len(prints) - len(kept) <= 30 + 3  # the rebecs are too few to learn
+    parts = runs.part(list(prints), prints, None, 7, tmp_path / "splits.csv").only(kept)
+    splits.check_leaks(parts, prints)
+    assert all(parts.__dict__.values())

@@ -34,9 +34,10 @@ def read(path: Path, format_name: str | None = None) -> list[Picture]:
     """
     if not path.is_dir():
         raise AnnotatorError(f"There is no folder {str(path)!r}. Give the folder of the pictures.", ExitCode.USAGE)
-    if (path / coco.ANNOTATIONS).is_file():  # also among folders of another format: what stylise and compose write
+    guessed = "coco" if (path / coco.ANNOTATIONS).is_file() else "folder"
+    if format_name and coco.is_ours(path):  # among folders of another format: what stylise and compose write
         format_name = "coco"
-    pictures = FORMATS[format_name or "folder"](path)
+    pictures = FORMATS[format_name or guessed](path)
     if not pictures:
         raise AnnotatorError(f"There are no labelled pictures in {str(path)!r}.", ExitCode.USAGE)
     return list(_with_boxes_inside(pictures))

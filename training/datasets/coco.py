@@ -49,6 +49,15 @@ def read(path: Path) -> list[Picture]:
         ) from error
 
 
+def is_ours(path: Path) -> bool:
+    """Whether a folder holds what `compose` or `stylise` wrote: their images name their sources."""
+    if not (path / ANNOTATIONS).is_file():
+        return False
+    content = read_json(path / ANNOTATIONS)
+    images = content.get("images", ()) if isinstance(content, dict) else ()
+    return any(isinstance(image, dict) and "sources" in image for image in images)
+
+
 def _part(image: dict[str, Any]) -> str:
     part = str(image.get("split") or "")
     if part not in ("", *PARTS):

@@ -110,7 +110,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as picture:
             # Pillow gives a TIFF's size as turned already.
-            lying = picture.format != "TIFF" and picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            lying = picture.format != "TIFF" and picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
             return picture.size[::-1] if lying else picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

@@ -57,9 +57,9 @@ def inside(folder: Path, name: str) -> Path:
         AnnotatorError: (USAGE) the name leads out of the folder.
     """
     # By the letter: pictures may be links to where they really lie.
-    path = Path(os.path.normpath(folder / name))
-    if not path.is_relative_to(os.path.normpath(folder)):
+    path = Path(os.path.normpath(Path.cwd() / folder / name))
+    if not path.is_relative_to(os.path.normpath(Path.cwd() / folder)):
         raise AnnotatorError(
             f"The file name {name!r} leads out of its folder. Name files relative to it.", ExitCode.USAGE
         )
-    return path
+    return Path(os.path.normpath(folder / name))

@@ -6,6 +6,7 @@ Slow, but it needs no training and its loss is what faster ways are measured by.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
@@ -177,7 +178,8 @@ def run(settings: Settings, out: Path) -> np.ndarray:
     devices.prepare(settings.seed)
     network = loss_network(settings.network, settings.weights)
     runs.claim(out, settings)
-    pixels, log = _restored(out / STATE)
+    key = hashlib.sha256(repr((content.shape, style.shape)).encode() + content.tobytes() + style.tobytes()).hexdigest()
+    pixels, log = _restored(out / STATE, key)
     every = sizes(settings.size)
     for number, side in enumerate(every):
         there = scaled(content, side)
@@ -195,7 +197,7 @@ def run(settings: Settings, out: Path) -> np.ndarray:
             log = np.concatenate([log, rows])
             step = len(log) - number * settings.steps
             Image.fromarray(_picture(pixels)).save(out / f"{side:04d}_{step:04d}.png")
-            _keep(out, pixels, log, every, settings.steps)
+            _keep(out, pixels, log, every, settings.steps, key)
             content_term, style_term, variation = rows[-1]
             print(
                 f"{side} pixels, step {step} of {settings.steps}: loss {rows[-1].sum():.4f} = content "
@@ -213,10 +215,10 @@ def _picture(pixels: np.ndarray) -> np.ndarray:
     return np.clip(np.round(pixels), 0, 255).astype(np.uint8)
 
 
-def _keep(out: Path, pixels: np.ndarray, log: np.ndarray, every: list[int], steps: int) -> None:
+def _keep(out: Path, pixels: np.ndarray, log: np.ndarray, every: list[int], steps: int, key: str) -> None:
     """Write state, log and curve."""
     archive = io.BytesIO()
-    np.savez(archive, pixels=pixels, log=log)
+    np.savez(archive, pixels=pixels, log=log, key=key)
     runs.write_whole(out / STATE, archive.getvalue())
     side = np.repeat(every, steps)[: len(log)]
     with (out / LOG).open("w", newline="", encoding="utf-8") as file:
@@ -227,12 +229,14 @@ def _keep(out: Path, pixels: np.ndarray, log: np.ndarray, every: list[int], step
     plots.style_terms(log, TERMS, side, out / "loss.png")
 
 
-def _restored(path: Path) -> tuple[np.ndarray | None, np.ndarray]:
+def _restored(path: Path, key: str) -> tuple[np.ndarray | None, np.ndarray]:
     """The pixels and the log of a run that was stopped; None and an empty log of one that did not begin."""
     if not path.is_file():
         return None, np.zeros((0, len(TERMS)))
     try:
         stored = np.load(path, allow_pickle=False)
+        if str(stored["key"]) != key:
+            raise ValueError("content or style is another picture than when it began")
         return stored["pixels"], stored["log"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise AnnotatorError(

@@ -175,7 +175,8 @@ def copies_of(
         picture, own = pictures[position], every[style]
         if own.path == picture.path:
             own = every[(style + 1) % len(every)]
-        file = f"{IMAGES}/{number:05d}.jpg"
+        # Named after its sources: of other pictures, a file that is there already is another copy's.
+        file = f"{IMAGES}/{number:05d}_{contents[picture].sha256}_{styles[own].sha256}.jpg"
         if not (out / file).exists():
             try:
                 restyled = restyle(open_rgb(picture.path), open_rgb(own.path))

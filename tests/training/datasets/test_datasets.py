@@ -1,11 +1,13 @@
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffTags
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
@@ -72,6 +74,23 @@ def test_pictures_may_be_links_to_where_they_lie(tmp_path, save):
     (tmp_path / "data" / "labels.csv").write_text("file,label\na.jpg,harp\n")
     (found,) = datasets.read(tmp_path / "data")
     assert open_rgb(found.path).shape == (100, 200, 3)
+
+
+def test_names_do_not_lead_out_of_the_folder_where_one_is(tmp_path, monkeypatch):
+    (tmp_path / "labels.csv").write_text("file,label\n../secret.jpg,harp\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AnnotatorError, match="leads out"):
+        datasets.read(Path())
+
+
+def test_an_orientation_that_is_none_is_no_orientation(tmp_path):
+    exif = ImageFileDirectory_v2()
+    exif.tagtype[ExifTags.Base.Orientation] = TiffTags.ASCII
+    exif[ExifTags.Base.Orientation] = "upright"
+    Image.new("RGB", (200, 120)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0" + exif.tobytes(8))
+    with Image.open(tmp_path / "a.jpg") as picture:
+        assert picture.getexif()[ExifTags.Base.Orientation] == "upright"
+    assert size_of(tmp_path / "a.jpg") == (200, 120)
 
 
 def test_missing_folder(tmp_path):
@@ -169,7 +188,12 @@ def test_coco_images_lie_where_the_table_says(tmp_path, save):
 def test_a_table_of_boxes_is_read_as_such_among_folders_of_another_format(tmp_path, save):
     save("images/a.jpg")
     table_of(tmp_path, ["a.jpg"], [(0, [10, 10, 50, 50])])
-    (picture,) = datasets.read(tmp_path, "mimo")  # restyled copies of a museum's photographs, say
+    (picture,) = datasets.read(tmp_path, "mimo")  # of another program: the format that was named counts
+    assert picture.regions == (Region(Label("images")),)
+    content = json.loads((tmp_path / "annotations.json").read_text(encoding="utf-8-sig"))
+    content["images"][0]["sources"] = []  # restyled copies of a museum's photographs
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    (picture,) = datasets.read(tmp_path, "mimo")
     assert picture.regions == (Region(Label("Violin", 3573), (10, 10, 60, 60)),)
 
 

@@ -1,4 +1,5 @@
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -176,3 +177,13 @@ def test_bad_input(files, tmp_path):
         with pytest.raises(AnnotatorError, match=message):
             gatys.run(settings(files, **values), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_it_does_not_go_on_with_another_picture_of_the_same_name(files, built_once, tmp_path):
+    shutil.copytree(files, tmp_path / "files")
+    gatys.run(settings(tmp_path / "files"), tmp_path / "run")
+    content = tmp_path / "files" / "content.png"
+    with Image.open(content) as picture:
+        picture.transpose(Image.Transpose.ROTATE_90).save(content)
+    with pytest.raises(AnnotatorError, match="another picture than when it began"):
+        gatys.run(settings(tmp_path / "files"), tmp_path / "run")

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -182,3 +183,17 @@ def test_bad_input(photographs, styles, tmp_path):
     ):
         with pytest.raises(AnnotatorError, match=message):
             stylise.run(settings(photographs, styles, **values), tmp_path / "out")
+
+
+def test_copies_of_a_collection_that_has_grown_are_those_of_their_own_pictures(photographs, styles, tmp_path, random):
+    data = tmp_path / "data"
+    shutil.copytree(photographs, data)
+    stylise.run(settings(data, styles), tmp_path / "copies")
+    folder = min(path for path in data.iterdir() if path.is_dir())
+    for number in range(3):
+        Image.fromarray(random.integers(0, 255, (64, 64, 3), np.uint8)).save(folder / f"new{number}.png")
+    again = stylise.run(settings(data, styles), tmp_path / "copies")
+    fresh = stylise.run(settings(data, styles), tmp_path / "fresh")
+    for own, other in zip(again, fresh, strict=True):
+        assert (own.content, own.sources) == (other.content, other.sources)
+        assert (tmp_path / "copies" / own.file).read_bytes() == (tmp_path / "fresh" / other.file).read_bytes()

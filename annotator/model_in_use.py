@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
-    """The model that a job is asked to use.
+    """The model that a job is asked to use; of one that completes a training that went on to annotate, that training's.
 
     Args:
         connection: to the server.

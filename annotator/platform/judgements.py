@@ -17,8 +17,8 @@ from annotator.platform.geometry import from_location
 from annotator.platform.images import ProjectImage
 
 SAME_SHAPE = 0.95  # intersection over union from which a validated copy has the shape of its parent
-FRAME = 0.5  # share of an image from which a shape without a term is taken for a frame around what it shows
 SAME_PLACE = 0.3  # the same, from which two annotations show one thing
+FRAME = 0.5  # share of an image from which a shape without a term is taken for a frame around what it shows
 
 
 class Verdict(Enum):

@@ -51,9 +51,10 @@ def read(path: Path) -> list[Picture]:
 
 def is_ours(path: Path) -> bool:
     """Whether a folder holds what `compose` or `stylise` wrote: their images name their sources."""
-    if not (path / ANNOTATIONS).is_file():
+    try:
+        content = read_json(path / ANNOTATIONS)
+    except AnnotatorError:
         return False
-    content = read_json(path / ANNOTATIONS)
     images = content.get("images", ()) if isinstance(content, dict) else ()
     return any(isinstance(image, dict) and "sources" in image for image in images)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from annotator.explain.check import Trust
 from annotator.explain.picture import Explanation, explain, explainer_of
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Model
-from annotator.pictures import SUFFIXES, open_shrunk, pictures_in
+from annotator.pictures import SUFFIXES, open_shrunk, pictures_in, stems
 from annotator.report.coco import alternatives_text
 from annotator.report.explanations import Explained, Named, write_explanations_page
 from annotator.report.heat import over
@@ -91,19 +90,6 @@ def run(images: Path, out: Path, model_path: Path | None, checking: bool) -> Non
     (out / PAGE).write_text(page, encoding="utf-8")
     print(f"Look at   {out / PAGE}")
     print(f"Masks in  {out / MASKS}")
-
-
-def stems(files: Sequence[Path]) -> list[str]:
-    """A name for what is written about each file of one folder: without its suffix, unless others would share it.
-
-    Two names that differ in upper and lower case only are one on some disks.
-    """
-    whole = {file.name.casefold() for file in files}
-    count = Counter(file.stem.casefold() for file in files)
-    return [
-        file.stem if count[file.stem.casefold()] == 1 and file.stem.casefold() not in whole else file.name
-        for file in files
-    ]
 
 
 def _check(model: Model, files: Sequence[Path], out: Path) -> Trust | None:

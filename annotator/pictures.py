@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -92,3 +93,16 @@ def picture_files(folder: Path) -> list[Path]:
 def pictures_in(folder: Path) -> list[Path]:
     """The same, but for what lies in its folders."""
     return sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def stems(files: Sequence[Path]) -> list[str]:
+    """A name for what is written about each file: without its suffix, unless others of its folder would share it.
+
+    Two names that differ in upper and lower case only are one on some disks.
+    """
+    whole = {str(file).casefold() for file in files}
+    bare = [str(file.with_name(file.stem)).casefold() for file in files]
+    count = Counter(bare)
+    return [
+        file.stem if count[own] == 1 and own not in whole else file.name for file, own in zip(files, bare, strict=True)
+    ]

@@ -10,7 +10,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from annotator.errors import ExitCode
-from annotator.explain_pictures import stems
+from annotator.pictures import stems
 from annotator.report.explanations import Explained, Named, write_explanations_page
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +124,7 @@ def test_a_check_says_how_far_the_maps_can_be_trusted(small_harp, tmp_path):
         (["a.jpg", "a.png", "b.jpg"], ["a.jpg", "a.png", "b"]),
         (["A.jpg", "a.png"], ["A.jpg", "a.png"]),
         (["a.jpg", "a.jpg.png", "a.png"], ["a.jpg", "a.jpg.png", "a.png"]),
+        (["one/a.jpg", "two/a.png"], ["a", "a"]),
     ],
 )
 def test_no_two_files_share_a_mask(names, expected):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from keras import ops
 from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.pictures import open_rgb
+from annotator.pictures import open_rgb, stems
 from annotator.prefetch import prefetched
 from training import devices, loop, plots, runs
 from training.style.clusters import style_files
@@ -286,18 +285,16 @@ def apply(folder: Path, images: Path, out: Path, size: int) -> int:
     files = style_files(images)
     network = load(folder)
     names: list[Path] = []
-    sharing = Counter(str(file.with_suffix("")).casefold() for file in files)
 
     def pictures() -> Iterator[np.ndarray]:
-        for file in files:
+        for file, stem in zip(files, stems(files), strict=True):
             try:
                 picture = Image.fromarray(open_rgb(file))
             except AnnotatorError as error:
                 print(error, file=sys.stderr)
                 continue
             picture.thumbnail((size, size))
-            alone = sharing[str(file.with_suffix("")).casefold()] == 1
-            names.append(out / file.relative_to(images).with_name(f"{file.stem if alone else file.name}.jpg"))
+            names.append(out / file.relative_to(images).with_name(f"{stem}.jpg"))
             yield np.asarray(picture)
 
     count = 0

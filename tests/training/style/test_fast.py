@@ -95,10 +95,15 @@ def test_command_learns_and_applies(pictures, tmp_path):
         own = Image.open(tmp_path / "restyled" / file)
         assert own.size == Image.open((pictures / "images" / file).with_suffix(".png")).size
     (tmp_path / "twins").mkdir()
-    for name in ("a.png", "A.jpg", "b.png"):
+    for name in ("a.png", "A.jpg", "a.png.png", "b.png"):
         Image.open(pictures / "stripes.png").save(tmp_path / "twins" / name)
-    assert fast.apply(tmp_path / "run", tmp_path / "twins", tmp_path / "both", 80) == 3
-    assert sorted(file.name for file in (tmp_path / "both").iterdir()) == ["A.jpg.jpg", "a.png.jpg", "b.jpg"]
+    assert fast.apply(tmp_path / "run", tmp_path / "twins", tmp_path / "both", 80) == 4
+    assert sorted(file.name for file in (tmp_path / "both").iterdir()) == [
+        "A.jpg.jpg",
+        "a.png.jpg",
+        "a.png.png.jpg",
+        "b.jpg",
+    ]
 
 
 def test_learning_lowers_the_loss_and_going_on_ends_alike(pictures, tmp_path, monkeypatch):

@@ -40,7 +40,9 @@ def run(argv: Sequence[str], scheduler: str | None = None) -> ExitCode:
             software = connection.get(
                 f"software/{parameters.cytomine_id_software}.json", what=f"software {parameters.cytomine_id_software}"
             )
-            job = job or jobs.RunningJob.created(connection, parameters, software)
+            if job is None:
+                job = jobs.RunningJob.created(connection, number, parameters.cytomine_id_software)
+                job.begin_as_person(parameters, software)
         # Errors: after an interrupt a thread may still write there.
         with tempfile.TemporaryDirectory(prefix="instruments-", ignore_cleanup_errors=True) as folder:
             comment = _carry_out(connection, job, parameters, outcome, Path(folder), scheduler)

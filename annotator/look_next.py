@@ -111,10 +111,12 @@ def publish(
     if not chosen:
         return []
     rows = [Row(one.image.name, one.doubt, one.thumbnail) for one in chosen]
-    (folder / PAGE).write_text(write_look_next_page(rows, len(unseen), tags.LOOK_NEXT), encoding="utf-8")
-    job.upload(PAGE_KEY, folder / PAGE)
+    untagged = ""
     try:
         tags.move(connection, job.id, project, [one.image.id for one in chosen])
-    except AnnotatorError as error:  # the page says it too, and all annotations are stored
+    except AnnotatorError as error:  # the page names them too, and all annotations are stored
         log.warning("The images to look at next are not tagged: %s", error)
+        untagged = str(error)
+    (folder / PAGE).write_text(write_look_next_page(rows, len(unseen), tags.LOOK_NEXT, untagged), encoding="utf-8")
+    job.upload(PAGE_KEY, folder / PAGE)
     return [one.image for one in chosen]

@@ -204,7 +204,8 @@ def argument_parser() -> argparse.ArgumentParser:
     for item in fields(JobParameters):
         flags = [f"--{name}" for name in (item.name, *SYNONYMS.get(item.name, ()))]
         about = item.metadata["description"].replace("%", "%%")
-        parser.add_argument(*flags, dest=item.name, help=about, metavar="VALUE")
+        # The core writes values without quotes and parts the line at blanks: each comes in as many parts as it has.
+        parser.add_argument(*flags, dest=item.name, help=about, nargs="+", metavar="VALUE")
     return parser
 
 
@@ -212,8 +213,13 @@ def _texts(argv: Sequence[str]) -> dict[str, str]:
     """The values that were given, by name. Cores of the ULiege line leave [NAME] where a parameter has no value."""
     # parse_known_args: an image's entry point and the descriptor's command line both reach us, so there are strays.
     given, _ = argument_parser().parse_known_args(argv)
-    texts = {name: value.strip() for name, value in vars(given).items() if value is not None}
-    return {name: value for name, value in texts.items() if value and not re.fullmatch(r"\[[A-Z_]+\]", value)}
+    placeholder = re.compile(r"\[[A-Z_]+\]")
+    texts = {
+        name: " ".join(part for part in parts if not placeholder.fullmatch(part)).strip()
+        for name, parts in vars(given).items()
+        if parts is not None
+    }
+    return {name: value for name, value in texts.items() if value}
 
 
 def _typed(name: str, kind: str, whole: bool, text: str) -> Any:

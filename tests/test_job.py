@@ -209,6 +209,24 @@ def test_mistakes_of_a_launched_job_stand_on_its_page(painted, no_pauses, values
     assert message in job["statusComment"]
 
 
+@pytest.mark.parametrize(
+    ("path", "method"), [("jobparameter", "POST"), (r"user/\d+\.json", "GET")], ids=["parameters", "keys"]
+)
+def test_a_person_s_job_that_cannot_begin_has_failed_on_its_page_too(painted, server, no_pauses, path, method):
+    server.fail({"path": path, "method": method, "kind": "status", "value": 500, "times": 99})
+    assert job_module.run(painted.human_arguments()) is ExitCode.CONNECTION
+    job = only_job(painted)
+    assert job["status"] == FAILED
+    assert "answered 500 when asked for " in job["statusComment"]
+
+
+def test_a_project_without_ontology_is_told(painted, server, no_pauses):
+    server.store.update("project", painted.id, ontology=None)
+    launched = painted.launch()
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert only_job(painted)["statusComment"].startswith(f"Project {painted.id} has no ontology.")
+
+
 def test_workers_are_sent_no_large_pictures(painted):
     launched = painted.launch(longest_side=5000)
     assert job_module.run(launched.arguments, "tcp://127.0.0.1:9") is ExitCode.USAGE

@@ -98,6 +98,19 @@ def test_an_examination_holds_what_detection_finds(builtin_model, gallery):
 
 
 @pytest.fixture
+def tag(server):
+    """The tag, made by a person, for jobs may not; in people's own spelling."""
+    return server.store.add("tag", name="Look next", user=server.user["id"])["id"]
+
+
+@pytest.fixture(autouse=True)
+def _no_tags(server):
+    yield
+    for row in server.store.find("tag"):
+        server.store.remove("tag", row["id"])
+
+
+@pytest.fixture
 def wall(project, small, loaded_once):
     names = ("harp_in_oil.png", "violin_in_oil.png", "guitar_fresco.png", "piano_fresco.png")
     return project, [project.add_image(small / name) for name in names]
@@ -112,14 +125,14 @@ def run(project, **values):
 def tagged(project):
     """The images that Cytomine's list shows when it is filtered by the tag, asked for with the plain client."""
     access = project.server.access
-    (tag,) = project.server.store.find("tag", name=LOOK_NEXT)
+    (tag,) = (row for row in project.server.store.find("tag") if row["name"].lower() == LOOK_NEXT)
     with Cytomine(access.host, access.public_key, access.private_key, verbose=50, configure_logging=False):
         found = ImageInstanceCollection(tags=tag["id"])
         found = found.fetch_with_filter("project", project.id)
     return {image.id for image in found}
 
 
-def test_a_job_tags_what_to_look_at_next_and_the_following_one_moves_the_tags(wall):
+def test_a_job_tags_what_to_look_at_next_and_the_following_one_moves_the_tags(wall, tag):
     project, images = wall
     store = project.server.store
     first = run(project)
@@ -127,6 +140,7 @@ def test_a_job_tags_what_to_look_at_next_and_the_following_one_moves_the_tags(wa
     assert 2 <= len(tagged(project)) <= 4
     page = {row["filename"]: store.file(row["stored"]).read_text() for row in store.find("jobdata", job=first["id"])}
     assert "mistakes expected" in page["look_next.html"]
+    assert "In Cytomine they carry the tag" in page["look_next.html"]
     assert page["look_next.html"].count("data:image/jpeg") == len(tagged(project))
 
     seen = max(tagged(project))
@@ -144,7 +158,18 @@ def test_one_image_leaves_nothing_to_choose(wall):
     assert "look at next" not in run(project, cytomine_id_images=images[0])["statusComment"]
 
 
-def test_without_the_right_to_tag_the_page_still_says_it(wall, no_pauses):
+def test_where_no_person_has_made_the_tag_the_page_says_how(wall):
+    project, _ = wall
+    store = project.server.store
+    job = run(project)
+    (row,) = store.find("jobdata", job=job["id"], filename="look_next.html")
+    page = " ".join(store.file(row["stored"]).read_text().split())
+    assert "They carry no tag" in page
+    assert "Only people can make tags: put &#34;look next&#34; on any image once, and later jobs use it." in page
+    assert LOOK_NEXT not in [row["name"] for row in store.find("tag")]
+
+
+def test_without_the_right_to_tag_the_page_still_says_it(wall, tag, no_pauses):
     project, _ = wall
     project.server.fail({"path": "tag", "method": "POST", "kind": "status", "value": 403, "times": 9})
     job = run(project)
@@ -152,7 +177,7 @@ def test_without_the_right_to_tag_the_page_still_says_it(wall, no_pauses):
     assert "look_next.html" in [row["filename"] for row in project.server.store.find("jobdata", job=job["id"])]
 
 
-def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gone(project, picture):
+def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gone(project, picture, tag):
     first, second, third = (project.add_image(picture) for _ in range(3))
     older, newer, last = (project.launch().job for _ in range(3))
     access = project.server.access
@@ -164,7 +189,7 @@ def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gon
     assert tagged(project) == {third}
 
 
-def test_tags_are_found_behind_many_jobs_that_tagged_nothing(project, picture):
+def test_tags_are_found_behind_many_jobs_that_tagged_nothing(project, picture, tag):
     first, second = (project.add_image(picture) for _ in range(2))
     access = project.server.access
     connection = Connection(access.host, access.public_key, access.private_key)
@@ -175,7 +200,7 @@ def test_tags_are_found_behind_many_jobs_that_tagged_nothing(project, picture):
     assert tagged(project) == {second}
 
 
-def test_tags_of_people_are_left_alone(wall):
+def test_tags_of_people_are_left_alone(wall, tag):
     project, images = wall
     store = project.server.store
     run(project)

@@ -53,6 +53,14 @@ def test_all_values_strays_and_placeholders():
     assert found.mem is None
 
 
+def test_a_value_with_blanks_is_not_cut_at_the_first():
+    """What was typed on the page reaches the command line without quotes, so it comes in several parts."""
+    given = "--cytomine_id_images 3, 1, 2 [CYTOMINE_ID_JOB] --threshold 0.25 --evidence true [RESUME]"
+    found = parse(["python", "run.py", *SERVER, *given.split()])
+    assert (found.cytomine_id_images, found.threshold, found.evidence) == ((3, 1, 2), 0.25, True)
+    assert found.cytomine_id_job is None
+
+
 def test_the_client_s_other_names():
     from cytomine.cytomine import _cytomine_parameter_name_synonyms
 
@@ -87,7 +95,11 @@ def test_a_key_that_cannot_be_one_is_told_but_not_shown(key):
         ([*SERVER, "--create_terms", "maybe"], "--create_terms is 'maybe', it must be true or false"),
         ([*SERVER, "--cytomine_id_images", "1,two"], "--cytomine_id_images is '1,two', it must be ids joined"),
         ([*SERVER, "--cytomine_id_job", "best"], "--cytomine_id_job is 'best', it must be an id"),
-        ([*SERVER, "--threshold"], "expected one argument"),
+        (
+            [*SERVER, "--mode", "train", "and", "annotate"],
+            "--mode is 'train and annotate', it must be one of annotate,",
+        ),
+        ([*SERVER, "--threshold"], "expected at least one argument"),
     ],
 )
 def test_mistakes_are_one_line_with_the_value(arguments, message):

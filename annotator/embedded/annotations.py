@@ -5,6 +5,7 @@ Locations are WKT in Cytomine's frame: pixels of the full-resolution image, orig
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,10 @@ class Refused(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Stumbled(Exception):
+    """A request at which the server itself fails: it answers 500, and of an item of an array it says nothing."""
 
 
 def valid_location(text: str | None, width: int, height: int) -> tuple[str, float]:
@@ -71,15 +76,24 @@ def add(store: Store, user: Object, body: Mapping[str, Any]) -> Object:
         found = store.get("term", term)
         if found is None or found["ontology"] != project["ontology"]:
             raise Refused(400, f"Term {term} is not in the ontology of the project")
+    properties = [_inline(item) for item in (body.get("properties") or []) + (body.get("property") or [])]
     annotation = store.add(
         "annotation", layer="algo" if user["algo"] else "user", location=location, geometryCompression=tolerance,
         image=image["id"], project=image["project"], user=user["id"],
     )  # fmt: skip
     for term in terms:
         add_term(store, user, annotation, term, rate=0.0)
-    for item in (body.get("properties") or []) + (body.get("property") or []):
+    for item in properties:
         add_property(store, "annotation", annotation["id"], item["key"], item["value"])
     return annotation
+
+
+def _inline(item: Mapping[str, Any]) -> Object:
+    """A property that comes with its annotation: the core puts it into JSON as it is (PropertyService.addProperty)."""
+    try:
+        return json.loads(f'{{"key": "{item["key"]}", "value": "{item["value"]}"}}')
+    except json.JSONDecodeError as error:
+        raise Stumbled from error
 
 
 def add_term(

@@ -9,7 +9,7 @@ from PIL import UnidentifiedImageError
 
 from annotator.embedded import annotations, pixels
 from annotator.embedded.access import body, found, store
-from annotator.embedded.annotations import Refused
+from annotator.embedded.annotations import Refused, Stumbled
 from annotator.embedded.store import Object
 
 CLASS_OF_KIND = {
@@ -58,23 +58,26 @@ def as_added(kind: str, shown: Object) -> Response:
 
 
 def add_all(kind: str, add: Callable[[Object], Object], show: Callable[[Object], Object], place: str) -> Response:
-    """POST of one object, or of an array: then each item is added by itself, and the answer says how it went."""
+    """POST of one object, or of an array: then each item is added by itself, and the answer says how it went.
+
+    It names the items that were refused, not those at which the server itself failed (ModelService.addMultiple).
+    """
     content = body()
     if not isinstance(content, list):
         return as_added(kind, show(add(content)))
     rule = getattr(g, "fault", None)
-    cut = (len(content) + 1) // 2 if rule is not None and rule.kind == "partial" else len(content)
+    cut = {"partial": (len(content) + 1) // 2, "stumble": 0}.get(rule.kind if rule else "", len(content))
     added: list[int] = []
     errors: list[Object] = []
-    for position, item in enumerate(content):
+    for item in content[:cut]:
         try:
-            if position >= cut:
-                raise Refused(500, "The server had enough")
             added.append(add(item)["id"])
         except Refused as error:
             errors.append({"data": item, "message": str(error)})
+        except Stumbled:
+            continue
     names = f"{place} {','.join(map(str, added))} added"
-    if not errors:
+    if len(added) == len(content):
         return as_json({"message": names})
     if not added:
         return as_json({"success": False, "message": "No entry saved", "errors": errors}, 400)
@@ -129,7 +132,7 @@ def shown_software(item: Object) -> Object:
 
 def shown_project(item: Object) -> Object:
     """A project with what it holds, counted."""
-    ontology = found("ontology", item["ontology"])
+    ontology = found("ontology", item["ontology"]) if item["ontology"] else {"name": None}
     images = store().find("imageinstance", project=item["id"])
     marks = store().find("annotation", project=item["id"])
     counts = {layer: sum(mark["layer"] == layer for mark in marks) for layer in annotations.CLASSES}

@@ -21,7 +21,8 @@ KINDS = (
     "hang",  # answer after that many seconds
     "close",  # drop the connection, do nothing
     "truncate",  # send half of the answer
-    "partial",  # of a bulk upload store the first half only (206)
+    "partial",  # of a bulk upload store the first half only, without naming the others (206)
+    "stumble",  # of a bulk upload store nothing, without naming any, as where the core's database fails (400)
     "no_properties",  # drop the properties that come with annotations, as core 3.0 does
     "no_terms",  # drop the terms that come with annotations, as a server that is stopped before it stores them
     "lost_answer",  # do the work, then answer 504

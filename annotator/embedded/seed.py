@@ -49,7 +49,7 @@ def create_project(
 
 def add_term(store: Store, ontology: int, name: str, color: str = "#3366cc", parent: int | None = None) -> Object:
     """A term of an ontology."""
-    return store.add("term", name=name, ontology=ontology, color=color, parent=parent, comment=None)
+    return store.add("term", name=name, ontology=ontology, color=color, parent=parent, comment=None, deleted=None)
 
 
 def add_image(store: Store, project: int, path: Path, size: tuple[int, int] | None = None) -> Object:

@@ -6,7 +6,7 @@ Every answer is a JSON object; lists are wrapped as Cytomine wraps them. Request
 from flask import Flask, Response, g, request
 
 from annotator.embedded import access
-from annotator.embedded.annotations import Refused
+from annotator.embedded.annotations import Refused, Stumbled
 from annotator.embedded.answers import as_json
 from annotator.embedded.faults import Faults, broken
 from annotator.embedded.routes import annotations, attachments, images, jobs, people, projects, terms
@@ -28,6 +28,7 @@ def create_app(store: Store, allow_faults: bool = False) -> Flask:
     app.extensions["store"] = store
     app.before_request(authenticate)
     app.register_error_handler(Refused, refuse)
+    app.register_error_handler(Stumbled, stumble)
     app.register_error_handler(404, unknown_path)
     for own in (people, projects, jobs, terms, images, annotations, attachments):
         app.register_blueprint(own.routes)
@@ -55,6 +56,11 @@ def authenticate() -> Response | None:
 def refuse(error: Refused) -> Response:
     """The answer to what is not carried out."""
     return as_json({"success": False, "errors": str(error)}, error.status)
+
+
+def stumble(error: Stumbled) -> Response:
+    """The answer to what the server fails at."""
+    return Response("Internal Server Error", 500, content_type="text/html")
 
 
 def unknown_path(error: Exception) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -92,14 +93,14 @@ def upload(
         How many of them the layers hold.
 
     Raises:
-        AnnotatorError: some could not be stored, those that were stay; (BAD_IMAGE) the server refuses them, (UPLOAD) it
-            may take them later, or takes none at all.
+        AnnotatorError: some could not be stored, those that were stay; (BAD_IMAGE) the server refuses them or no longer
+            has the image, (UPLOAD) it may take them later, or takes none at all.
     """
     if not annotations:
         return 0
     users = (user, *(earlier or ()))
     plain = earlier is None  # all of one array have fared alike
-    stored = [] if plain else _layer(connection, image.id, *users)
+    stored = [] if plain else _layer(connection, image, *users)
     pairs = _same(annotations, stored)
     failures: list[tuple[str, int | None]] = []
     for attempt in range(ATTEMPTS):
@@ -110,7 +111,7 @@ def upload(
             pause(attempt - 1)  # a request that we gave up on may still be at work
         chunks = [lacking[start : start + CHUNK] for start in range(0, len(lacking), CHUNK)]
         failures = [failure for chunk in chunks if (failure := _send(connection, image, chunk))]
-        stored = _layer(connection, image.id, *users)
+        stored = _layer(connection, image, *users)
         pairs = _same(annotations, stored)
         if not failures:
             break
@@ -127,10 +128,10 @@ def upload(
     for i, j in pairs:
         if not stored[j].get("term"):  # the server may have stopped between the outline and its terms
             _add_terms(connection, stored[j]["id"], annotations[i].terms)
+    come = False  # one that lacks none tells of all, but for what cannot come with an annotation
     for i, j in pairs:
-        lacked = _add_properties(connection, stored[j]["id"], annotations[i].properties)
-        if plain and not lacked:
-            break  # one tells of all
+        if not come or not all(map(_may_come, annotations[i].properties.values())):
+            come |= not _add_properties(connection, stored[j]["id"], annotations[i].properties) and plain
     for i, j in pairs:
         if annotations[i].evidence:
             evidence.attach(connection, ALGO_ANNOTATION, stored[j]["id"], annotations[i].evidence)
@@ -178,7 +179,9 @@ def _send(
             "location": annotation.location,
             "image": image.id,
             "term": list(annotation.terms),
-            "properties": [{"key": key, "value": value} for key, value in annotation.properties.items()],
+            "properties": [
+                {"key": key, "value": value} for key, value in annotation.properties.items() if _may_come(value)
+            ],
         }
         for annotation in annotations
     ]
@@ -190,15 +193,27 @@ def _send(
     if answer.get("success", True):
         return None
     errors = answer.get("errors")
-    if not isinstance(errors, list) or not errors:  # not about single items
+    if not isinstance(errors, list):  # not about single items
         return str(errors or answer.get("message"))[:200], 400
-    # Each item is stored or refused by itself: when all were refused, they would be again.
-    return str(errors[0].get("message"))[:200], 400 if len(errors) == len(body) else 206
+    # Each item is stored or refused by itself: when all were refused, they would be again. The core lists those that it
+    # refuses, not those at which it failed itself, as at a deadlock of its database: these it may take the next time.
+    reason = errors[0].get("message") if errors else answer.get("message")
+    return str(reason)[:200], 400 if len(errors) == len(body) else 206
 
 
-def _layer(connection: Connection, image: int, *users: int) -> list[Json]:
-    query = SHOWN | {"user": ",".join(map(str, users)), "image": image}
-    found = connection.items("annotation.json", query, what=f"annotations on image {image}")
+def _may_come(value: str) -> bool:
+    """Whether a property may come with its annotation: the core puts it into JSON as it is, so quotes break it."""
+    return json.dumps(value, ensure_ascii=False) == f'"{value}"'
+
+
+def _layer(connection: Connection, image: ProjectImage, *users: int) -> list[Json]:
+    query = SHOWN | {"user": ",".join(map(str, users)), "image": image.id}
+    try:
+        found = connection.items("annotation.json", query, what=f"annotations on image {image.id}")
+    except RequestFailed as error:
+        if error.status != 404:
+            raise
+        raise AnnotatorError(f"{image.name}: it was deleted from the project.", ExitCode.BAD_IMAGE) from error
     return [item for item in found if item["class"] == ALGO_ANNOTATION]
 
 
@@ -239,7 +254,7 @@ def _put_term(connection: Connection, annotation: int, term: int) -> None:
 
 def _term(connection: Connection, annotation: int, term: int) -> Json | None:
     there = connection.items(f"annotation/{annotation}/term.json", what=f"terms of {annotation}")
-    return next((row for row in there if row["id"] == term), None)
+    return next((row for row in there if row["term"] == term), None)  # rows link terms to the annotation
 
 
 def _properties_of(connection: Connection, annotation: int) -> dict[str, str]:
@@ -262,7 +277,7 @@ def fetch_annotations(connection: Connection, user: int, images: Sequence[Projec
     """What one job has stored on some images, read back from the server."""
     found = []
     for image in images:
-        for item in _layer(connection, image.id, user):
+        for item in _layer(connection, image, user):
             found.append(
                 StoredAnnotation(
                     id=item["id"],

@@ -27,7 +27,8 @@ def recorded(connection: Connection, images: Iterable[ProjectImage]) -> dict[int
 
 def record(connection: Connection, image: ProjectImage, use: str) -> str:
     """Write down what an image is for. Returns what stands there: another job may have been faster."""
-    return properties.record(connection, properties.IMAGE, image.id, USE, use, image.name)
+    properties.record(connection, properties.IMAGE, image.id, USE, use, image.name)
+    return properties.read(connection, properties.IMAGE, image.id, image.name)[USE]
 
 
 def decide(

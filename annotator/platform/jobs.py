@@ -6,12 +6,13 @@ import logging
 import threading
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from annotator.errors import AnnotatorError
 from annotator.parameters import JobParameters
 from annotator.platform import files
-from annotator.platform.connection import Connection, Json, pause
+from annotator.platform.connection import Connection, Json, pause, store_once
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +52,31 @@ class RunningJob:
         return cls(connection, connection.get(f"job/{number}.json", what=f"job {number}"))
 
     @classmethod
-    def created(cls, connection: Connection, parameters: JobParameters, software: Json) -> RunningJob:
-        """A new job, for a run with a person's keys. The connection goes on with the job's keys."""
-        body = {"project": parameters.cytomine_id_project, "software": parameters.cytomine_id_software}
-        job = connection.post("job.json", body, what="a new job")["job"]
-        connection.switch_user(connection.get(f"user/{job['userJob']}.json", what="the new job's user"))
+    def created(cls, connection: Connection, project: int, software: int) -> RunningJob:
+        """A new job, for a run with a person's keys; `begin_as_person` comes next."""
+        return cls(
+            connection, connection.post("job.json", {"project": project, "software": software}, what="a new job")["job"]
+        )
+
+    def begin_as_person(self, parameters: JobParameters, software: Json) -> None:
+        """Do what the page does at a launch: go on with the job's keys, and write its parameters down."""
+        connection = self._connection
+        connection.switch_user(connection.get(f"user/{self.user}.json", what="the new job's user"))
         values = asdict(parameters)
         for parameter in software["parameters"]:  # those that the server does not fill itself: never the keys
             value = values.get(parameter["name"])
             if value not in (None, ()):
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-                row = {"job": job["id"], "softwareParameter": parameter["id"], "value": shortened(text, VALUE_LENGTH)}
-                connection.post("jobparameter.json", row, what=f"parameter {parameter['name']}")
-        return cls(connection, job)
+                row = {"job": self.id, "softwareParameter": parameter["id"], "value": shortened(text, VALUE_LENGTH)}
+                what = f"parameter {parameter['name']}"
+                store_once(
+                    partial(connection.post, "jobparameter.json", row, what=what),
+                    partial(self._parameter, parameter["id"]),
+                )
+
+    def _parameter(self, number: int) -> Json | None:
+        rows = self._connection.items(f"job/{self.id}/parameter.json", what=f"the parameters of job {self.id}")
+        return next((row for row in rows if row["softwareParameter"] == number), None)
 
     def report(self, progress: float, comment: str, *, at_once: bool = False) -> None:
         """Tell the server how far the job is: progress in 0..100. At most once a second unless ``at_once``.

@@ -25,7 +25,7 @@ def promoted_job(connection: Connection, project: int) -> int | None:
     said = []
     for job in connection.items("job.json", {"project": project}, what=f"the jobs of project {project}"):
         values = [row.get("value") for row in job.get("jobParameters") or () if row.get("name") == "mode"]
-        if values and values[0] in PROMOTING:
+        if values and str(values[0]).strip() in PROMOTING:  # as it was typed, perhaps with a blank
             own = properties.numbered(connection, JOB, job["id"], f"job {job['id']}")
             said += [own[PROMOTED]] if PROMOTED in own else []
     _, value = max(said, default=(0, BUILT_IN))

@@ -25,20 +25,19 @@ def numbered(connection: Connection, class_name: str, number: int, what: str) ->
     return {str(row["key"]): (row["id"], str(row["value"])) for row in sorted(rows, key=lambda row: -row["id"])}
 
 
-def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> str:
+def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> None:
     """Write a property that is written once and never changed.
 
-    Returns:
-        The value that stands there now: another job may have been faster.
+    The core refuses a key only with the value that it has already: where another job was faster, both values stand
+    there and the first counts. Whoever needs to know which that is reads it afterwards.
 
     Raises:
         RequestFailed: it could not be written, as often as it was tried.
     """
     body = {"domainClassName": class_name, "domainIdent": number, "key": key, "value": value}
-    there = store_once(
+    store_once(
         lambda: connection.post(
             f"domain/{class_name}/{number}/property.json", body, what=f"the property {key} of {what}"
         ),
         lambda: read(connection, class_name, number, what).get(key),
     )
-    return value if there is None else there

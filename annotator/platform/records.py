@@ -1,8 +1,8 @@
 """What a job has finished, written where it survives the job's machine: as properties of the job on the server.
 
-Properties, because one is written with one request, a key stands once (so a request that is delivered twice changes
-nothing), one request reads all of a job, and they go when the job goes. Properties of the images would fill the panel
-that curators look at; a file of the job's page would have to be sent whole after each image.
+Properties, because one is written with one request, the same key and value stand once (so a request that is delivered
+twice changes nothing), one request reads all of a job, and they go when the job goes. Properties of the images would
+fill the panel that curators look at; a file of the job's page would have to be sent whole after each image.
 """
 
 from __future__ import annotations

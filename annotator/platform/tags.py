@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform import properties
 from annotator.platform.connection import Connection, RequestFailed
 from annotator.platform.jobs import JOB
@@ -23,6 +24,9 @@ def move(connection: Connection, job: int, project: int, images: Sequence[int]) 
         job: id of the job that names them.
         project: id.
         images: their ids, in the order in which they should be looked through.
+
+    Raises:
+        AnnotatorError: nobody has made the tag yet, or the server does not let us put it on.
     """
     tag = _tag(connection)
     before = _tagged(connection, project, job)
@@ -33,17 +37,25 @@ def move(connection: Connection, job: int, project: int, images: Sequence[int]) 
     for image in images:
         if not _associations(connection, image, tag):
             path = f"domain/{properties.IMAGE}/{image}/tag_domain_association.json"
-            connection.post(path, {"tag": tag}, what=f"the tag of image {image}")
+            # The core looks for the image here, not in the path.
+            body = {"tag": tag, "domainClassName": properties.IMAGE, "domainIdent": image}
+            connection.post(path, body, what=f"the tag of image {image}")
 
 
 def _tag(connection: Connection) -> int:
-    """Id of the tag, which is made where the server has none."""
+    """Id of the tag, in whatever case it is written.
+
+    Raises:
+        AnnotatorError: (NOT_FOUND) there is none: the core lets a job put tags on, but not make them.
+    """
     rows = connection.items("tag.json", what="the tags")
-    known = [row["id"] for row in rows if row["name"] == LOOK_NEXT]
-    if known:
-        return min(known)
-    number: int = connection.post("tag.json", {"name": LOOK_NEXT}, what=f"the tag {LOOK_NEXT}")["tag"]["id"]
-    return number
+    known = [row["id"] for row in rows if str(row["name"]).lower() == LOOK_NEXT]
+    if not known:
+        raise AnnotatorError(
+            f'Only people can make tags: put "{LOOK_NEXT}" on any image once, and later jobs use it.',
+            ExitCode.NOT_FOUND,
+        )
+    return min(known)
 
 
 def _tagged(connection: Connection, project: int, job: int) -> set[int]:

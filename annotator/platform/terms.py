@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.platform.connection import Connection, RequestFailed
+from annotator.platform.connection import Connection, RequestFailed, store_once
 from annotator.vocabulary import Instrument, by_mimo_id, match_terms
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ COLOURS = {
     "Keyboard instruments": "#cc79a7",
 }
 OTHER_COLOUR = "#e69f00"
+EXISTS = 409
 
 
 def find_terms(
@@ -31,17 +32,19 @@ def find_terms(
         project: id.
         instruments: those that the vocabulary knows.
         others: names of what it does not know; a term of exactly this name fits, but for blanks around it.
-        create: whether to add the terms that are missing, instruments written as MINERVA does: Violin (3573).
+        create: whether to add the terms that are missing, instruments written as MINERVA does: Violin (3573). What
+            people deleted is not added again.
 
     Returns:
         Ids of terms by MIMO id or by name; what has no term is absent, its detections are stored without one.
 
     Raises:
-        AnnotatorError: nothing has a term, and none may be created.
+        AnnotatorError: (NOT_FOUND) nothing has a term, and none may be created or all were deleted.
     """
     ontology = connection.get(f"project/{project}.json", what=f"project {project}")["ontology"]
     names = term_names(connection, project)
     found = _fitting(names, instruments, others)
+    some = ", ".join(f'"{name}"' for name in [*(instrument.name for instrument in instruments), *others][:3])
     missing = [instrument for instrument in instruments if instrument.mimo_id not in found]
     unnamed = [name for name in others if name not in found]
     if create and (missing or unnamed):
@@ -51,9 +54,13 @@ def find_terms(
         for name in unnamed:
             _create(connection, project, ontology, name, OTHER_COLOUR)
         found = _fitting(term_names(connection, project), instruments, others)
-        log.info("Created %d terms.", len(missing) + len(unnamed))
+        if not found:
+            raise AnnotatorError(
+                "The terms of all instruments that the model knows were deleted from the ontology, and Cytomine takes "
+                f"none of these names again. Add terms such as {some} by hand.",
+                ExitCode.NOT_FOUND,
+            )
     elif not found:
-        some = ", ".join(f'"{name}"' for name in [*(instrument.name for instrument in instruments), *others][:3])
         raise AnnotatorError(
             f"None of the ontology's {len(names)} terms is an instrument that the model knows. "
             f"Add terms such as {some}, or switch on create_terms.",
@@ -80,8 +87,18 @@ def _fitting(
 
 
 def term_names(connection: Connection, project: int) -> dict[int, str]:
-    """The names of a project's terms by their id."""
-    terms = connection.items(f"project/{project}/term.json", what=f"terms of project {project}")
+    """The names of a project's terms by their id.
+
+    Raises:
+        AnnotatorError: (NOT_FOUND) the project has no ontology.
+    """
+    try:
+        terms = connection.items(f"project/{project}/term.json", what=f"terms of project {project}")
+    except RequestFailed as error:
+        if error.status != 404:  # which is how the core says it
+            raise
+        message = f"Project {project} has no ontology. Choose one in the project's configuration, then launch again."
+        raise AnnotatorError(message, ExitCode.NOT_FOUND) from error
     return {term["id"]: str(term["name"]) for term in terms}
 
 
@@ -100,10 +117,17 @@ def check_term(terms: Mapping[int, str], wanted: Sequence[int]) -> None:
 
 
 def _create(connection: Connection, project: int, ontology: int, name: str, colour: str) -> None:
+    """Add a term, but none that people deleted: the core keeps it, does not list it, and refuses its name."""
+    body = {"name": name, "ontology": ontology, "color": colour}
     try:
-        body = {"name": name, "ontology": ontology, "color": colour}
-        connection.post("term.json", body, what=f"the new term {name}")
-    except RequestFailed:
-        # Another job may just have created it, or the answer got lost.
-        if name not in term_names(connection, project).values():
+        store_once(
+            lambda: connection.post("term.json", body, what=f"the new term {name}"),
+            # Another job may just have created it.
+            lambda: name if name in term_names(connection, project).values() else None,
+        )
+    except RequestFailed as error:
+        if error.status != EXISTS:
             raise
+        log.info("The term %s was deleted from the ontology: not created again.", name)
+    else:
+        log.info("Created the term %s.", name)

@@ -25,15 +25,16 @@ class Row:
     thumbnail: bytes
 
 
-def write_look_next_page(rows: Sequence[Row], among: int, tag: str) -> str:
+def write_look_next_page(rows: Sequence[Row], among: int, tag: str, untagged: str = "") -> str:
     """The page as HTML that needs nothing else.
 
     Args:
         rows: images, first to last.
         among: how many images they were chosen from.
         tag: that they carry in Cytomine.
+        untagged: why they do not carry it, empty if they do.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(resources.files(__package__).joinpath("look_next.html.j2").read_text("utf-8"))
     shown = [(row.name, row.doubt, base64.b64encode(row.thumbnail).decode()) for row in rows]
-    return template.render(rows=shown, among=among, tag=tag)
+    return template.render(rows=shown, among=among, tag=tag, untagged=untagged)

@@ -26,6 +26,8 @@ from cytomine.models import (
     PropertyCollection,
     Software,
     SoftwareParameterCollection,
+    Tag,
+    TagDomainAssociation,
     Term,
     TermCollection,
 )
@@ -365,11 +367,49 @@ def test_terms_and_ontology(client, project):
 def test_properties(client, project, image):
     annotation = Annotation(square(0, 0), image).save()
     Property(annotation, "score", 0.5).save()
-    assert Property(annotation, "score", 0.6).save() is False
+    assert Property(annotation, "score", 0.5).save() is False
     found = PropertyCollection(annotation).fetch().as_dict()
     assert found["score"].value == "0.5"
+    assert Property(annotation, "score", 0.6).save()  # the core refuses no other value of the same key
+    assert [row.value for row in PropertyCollection(annotation).fetch()] == ["0.5", "0.6"]
     assert client.get(f"domain/{annotation.class_}/{annotation.id}/key/score/property.json")["value"] == "0.5"
     assert client.get(f"domain/{annotation.class_}/{annotation.id}/key/none/property.json") is False
+
+
+def test_a_tag_is_put_on_by_what_the_body_says(client, project, image):
+    tag = Tag("odd").save()
+    path = f"domain/be.cytomine.image.ImageInstance/{image}/tag_domain_association.json"
+    assert client._post(path, json.dumps({"tag": tag.id})).status_code == 500
+    assert TagDomainAssociation(ImageInstance().fetch(image), tag.id).save()
+    assert TagDomainAssociation(ImageInstance().fetch(image), tag.id).save() is False  # it is there
+
+
+def test_the_terms_of_an_annotation_are_links(client, project, image):
+    terms = term_ids(project)
+    annotation = Annotation(square(0, 0), image, [terms["Harps"]]).save()
+    (row,) = client.get(f"annotation/{annotation.id}/term.json")["collection"]
+    assert row["term"] == terms["Harps"] != row["id"]
+
+
+def test_jobs_make_no_tags(project, server):
+    with CytomineJob.from_cli(project.human_arguments(), configure_logging=False):
+        assert Tag("made by a job").save() is False
+    assert server.store.find("tag", name="made by a job") == []
+
+
+def test_deleted_terms_are_kept_unlisted(client, project, image):
+    terms = term_ids(project)
+    assert Term().delete(terms["Harps"])
+    assert terms["Harps"] not in [row["id"] for row in client.get(f"project/{project.id}/term.json")["collection"]]
+    assert Term("Harps", project.ontology, "#123456").save() is False
+    Annotation(square(0, 0), image, [terms["Person"]]).save()
+    assert Term().delete(terms["Person"]) is False  # it is in use
+
+
+def test_a_project_without_ontology(client, project, server):
+    server.store.update("project", project.id, ontology=None)
+    assert Project().fetch(project.id).ontology is None
+    assert client.get(f"project/{project.id}/term.json") is False
 
 
 def test_attached_files_keep_only_the_last_part_of_their_name(client, project, tmp_path):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import shapely
@@ -79,6 +81,8 @@ def test_what_is_read_back_is_where_it_was(as_job):
         [{"kind": "partial"}, {"kind": "lost_answer"}],
         [{"kind": "twice"}],
         [{"kind": "too_many", "value": 0}, {"kind": "partial"}],
+        [{"kind": "stumble"}],
+        [{"kind": "partial"}, {"kind": "stumble"}, {"kind": "partial"}],
     ],
     ids=lambda rules: "+".join(rule["kind"] for rule in rules),
 )
@@ -88,6 +92,21 @@ def test_nothing_is_lost_and_nothing_doubled(as_job, project, server, rules, no_
     server.fail(*({"path": "annotation.json", "method": "POST"} | rule for rule in rules))
     upload(connection, image, connection.user["id"], wanted)
     assert sorted(item["location"] for item in project.annotations()) == sorted(new.location for new in wanted)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_names_with_quotes_are_stored_as_they_are(as_job, server, no_pauses, first):
+    """The core cannot take them with an annotation, for it puts them into JSON as they are."""
+    connection, image = as_job
+    wanted = [replace(one, properties={"instrument": "Drum", "score": str(i)}) for i, one in enumerate(made(4))]
+    odd = [0, 3] if first else [2]
+    for i in odd:
+        wanted[i] = replace(wanted[i], properties={"instrument": 'Drum, 12" \\ "snare"', "score": str(i)})
+    assert upload(connection, image, connection.user["id"], wanted) == 4
+    found = fetch_annotations(connection, connection.user["id"], [image])
+    assert sorted((item.properties for item in found), key=lambda own: own["score"]) == [
+        one.properties for one in wanted
+    ]
 
 
 with_troubles = pytest.mark.parametrize(
@@ -138,6 +157,14 @@ def test_a_term_that_cannot_be_stored_is_told(as_job, project, server, no_pauses
     )
     with pytest.raises(AnnotatorError, match=r"stays without its term") as caught:
         upload(connection, image, connection.user["id"], made(1, (term["id"],)))
+    assert caught.value.code is ExitCode.UPLOAD
+
+
+def test_what_the_server_stumbles_over_each_time_is_told(as_job, project, server, no_pauses):
+    connection, image = as_job
+    server.fail({"path": "annotation.json", "method": "POST", "kind": "stumble", "times": 9})
+    with pytest.raises(AnnotatorError, match=r"3 of 3 annotations were not stored: No entry saved") as caught:
+        upload(connection, image, connection.user["id"], made(3))
     assert caught.value.code is ExitCode.UPLOAD
 
 
@@ -204,6 +231,15 @@ def test_a_read_only_project_says_so(as_job, project, server, no_pauses):
         upload(connection, image, connection.user["id"], made(2))
 
 
+@pytest.mark.parametrize("earlier", [None, []])
+def test_an_image_that_is_deleted_meanwhile_is_one_bad_image(as_job, server, no_pauses, earlier):
+    connection, image = as_job
+    server.store.remove("imageinstance", image.id)
+    with pytest.raises(AnnotatorError, match=r"corners\.png: .*deleted") as caught:
+        upload(connection, image, connection.user["id"], made(2), earlier)
+    assert caught.value.code is ExitCode.BAD_IMAGE
+
+
 def test_one_part_refused_does_not_give_up_the_other(as_job, project, server, no_pauses):
     connection, image = as_job
     server.fail(
@@ -230,6 +266,39 @@ def test_missing_terms_are_created_once(connection, project, server):
 def test_a_term_whose_answer_got_lost_is_there(connection, project, server):
     server.fail({"path": "term.json", "method": "POST", "kind": "lost_answer"})
     assert set(find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)) == {3573, 3394}
+
+
+def test_a_term_that_people_deleted_is_not_created_again(connection, project):
+    """The core keeps it, does not list it, and refuses its name."""
+    first = find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)
+    connection.delete(f"term/{first[3394]}.json", what="the lute")
+    assert find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True) == {3573: first[3573]}
+
+
+def test_terms_that_people_deleted_all_are_told(connection, server):
+    own = seed.create_project(server.store, "Cleared", server.user)
+    for term in find_terms(connection, own["id"], [LUTE], [], create=True).values():
+        connection.delete(f"term/{term}.json", what="the lute")
+    with pytest.raises(AnnotatorError, match=r'were deleted.* Add terms such as "Lute" by hand\.') as caught:
+        find_terms(connection, own["id"], [LUTE], [], create=True)
+    assert caught.value.code is ExitCode.NOT_FOUND
+    by_hand = connection.post("term.json", {"name": "Lute", "ontology": own["ontology"]}, what="it")["term"]["id"]
+    assert find_terms(connection, own["id"], [LUTE], [], create=True) == {3394: by_hand}
+
+
+@pytest.mark.parametrize("kind", ["status", "close", "html"])
+def test_a_term_is_created_also_where_the_server_fails_once(connection, project, server, no_pauses, kind):
+    server.fail({"path": "term.json", "method": "POST", "kind": kind, "value": 502})
+    assert set(find_terms(connection, project.id, [VIOLIN, LUTE], [], create=True)) == {3573, 3394}
+    assert len(server.store.find("term", ontology=project.ontology, name="Lute (3394)")) == 1
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_a_project_without_ontology_says_what_to_do(connection, project, server, create):
+    server.store.update("project", project.id, ontology=None)
+    with pytest.raises(AnnotatorError, match=rf"Project {project.id} has no ontology\. Choose one") as caught:
+        find_terms(connection, project.id, [LUTE], [], create)
+    assert caught.value.code is ExitCode.NOT_FOUND
 
 
 def test_a_term_that_cannot_be_created_says_so(connection, project, server):

@@ -1,6 +1,8 @@
 import threading
 import time
 
+import pytest
+
 from annotator.platform import jobs
 from annotator.platform.connection import Connection
 from annotator.platform.jobs import RunningJob
@@ -81,7 +83,8 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
     assert RunningJob.launched(connection) is None
     arguments = project.human_arguments(cytomine_id_images="3,1", threshold=0.25)
     software = connection.get(f"software/{project.software}.json", what="the software")
-    job = RunningJob.created(connection, parse(arguments), software)
+    job = RunningJob.created(connection, project.id, project.software)
+    job.begin_as_person(parse(arguments), software)
     assert connection.user["job"] == job.id
     names = {row["id"]: row["name"] for row in server.store.find("softwareparameter", software=project.software)}
     given = {names[row["softwareParameter"]]: row["value"] for row in server.store.find("jobparameter", job=job.id)}
@@ -92,6 +95,20 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("rule", [{"kind": "status", "value": 502}, {"kind": "lost_answer"}, {"kind": "close"}])
+def test_a_person_s_job_begins_also_where_the_server_fails_once(server, project, no_pauses, rule):
+    from annotator.parameters import parse
+
+    access = server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    software = connection.get(f"software/{project.software}.json", what="the software")
+    server.fail({"path": "jobparameter", "method": "POST", "after": 2} | rule)
+    job = RunningJob.created(connection, project.id, project.software)
+    job.begin_as_person(parse(project.human_arguments(threshold=0.25)), software)
+    given = [row["softwareParameter"] for row in server.store.find("jobparameter", job=job.id)]
+    assert len(given) == len(set(given)) == 10
+
+
 def test_a_parameter_longer_than_the_server_takes_is_cut_in_its_record(server, project):
     from annotator.parameters import parse
 
@@ -100,6 +117,7 @@ def test_a_parameter_longer_than_the_server_takes_is_cut_in_its_record(server, p
     images = ",".join(str(10_000_000 + number) for number in range(600))
     software = connection.get(f"software/{project.software}.json", what="the software")
     parameters = parse(project.human_arguments(cytomine_id_images=images))
-    job = RunningJob.created(connection, parameters, software)
+    job = RunningJob.created(connection, project.id, project.software)
+    job.begin_as_person(parameters, software)
     assert len(parameters.cytomine_id_images) == 600
     assert max(len(row["value"]) for row in server.store.find("jobparameter", job=job.id)) == 5000

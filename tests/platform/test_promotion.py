@@ -70,6 +70,15 @@ def test_a_job_that_promoted_its_model_may_fail_afterwards(connection, project, 
     assert promotion.fetch_model(connection, number, project.id, tmp_path).read_bytes() == b"better"
 
 
+@pytest.mark.parametrize("mode", ["train ", " promote"])
+def test_a_promotion_counts_also_where_the_mode_was_typed_with_a_blank(connection, project, mode):
+    """The core keeps what was typed, and parts it at blanks for the command line."""
+    launched = project.launch(mode=mode)
+    assert launched.arguments[launched.arguments.index("--mode") + 1] == mode.strip()
+    promotion.promote(connection, launched.job, launched.job)
+    assert promotion.promoted_job(connection, project.id) == launched.job
+
+
 def test_the_last_promotion_counts_also_where_its_job_began_first(connection, project):
     slow, quick = project.launch(mode="train").job, project.launch(mode="promote").job
     promotion.promote(connection, quick, None)

@@ -106,8 +106,9 @@ def add_annotation_term(number: int, term: int) -> Response:
 
 @routes.get("/api/annotation/<int:number>/term.json")
 def annotation_terms(number: int) -> Response:
-    rows = annotations.terms_of(store(), annotation_of(number))
-    return as_list([shown("term", found("term", row["term"])) for row in rows])
+    item = annotation_of(number)
+    kind = "algoannotationterm" if item["layer"] == "algo" else "annotationterm"
+    return as_list([shown(kind, row) for row in annotations.terms_of(store(), item)])
 
 
 @routes.delete("/api/annotation/<int:number>/term/<int:term>.json")

@@ -6,7 +6,7 @@ from flask import Blueprint, Response, g, request, send_file
 
 from annotator.embedded import annotations
 from annotator.embedded.access import annotation_of, body, found, job_of, store
-from annotator.embedded.annotations import Refused
+from annotator.embedded.annotations import Refused, Stumbled
 from annotator.embedded.answers import KIND_OF_CLASS, add_all, as_added, as_json, as_list, shown
 from annotator.embedded.store import Object
 
@@ -45,9 +45,10 @@ def add_property(number: int, class_name: str = USER_ANNOTATION) -> Response:
     kind = kind_of(class_name, number)
 
     def add(item: Object) -> Object:
-        if store().find("property", ownerKind=kind, domainIdent=number, key=item["key"]):
-            raise Refused(409, f"Property {item['key']} already exists")
-        return annotations.add_property(store(), kind, number, item["key"], item["value"])
+        key, value = str(item["key"]), str(item["value"])
+        if store().find("property", ownerKind=kind, domainIdent=number, key=key, value=value):
+            raise Refused(409, f"Property {number}-{key} already exist!")  # another value is taken too
+        return annotations.add_property(store(), kind, number, key, value)
 
     return add_all("property", add, lambda row: shown_property(row, class_name), "properties")
 
@@ -79,16 +80,24 @@ def property_by_id(number: int, row: int, class_name: str = USER_ANNOTATION) -> 
 def tags() -> Response:
     if request.method == "GET":
         return as_list([shown("tag", row) for row in store().find("tag")])
-    if store().find("tag", name=body()["name"]):
-        raise Refused(409, f"Tag {body()['name']} already exists")
-    return as_added("tag", shown("tag", store().add("tag", name=body()["name"], user=g.user["id"])))
+    name = body()["name"]
+    if g.user["algo"]:  # the core looks for its creator among people (Tag.insertDataIntoDomain)
+        raise Refused(400, f"user was not found with id:{g.user['id']}")
+    if any(tag["name"].lower() == name.lower() for tag in store().find("tag")):
+        raise Refused(409, f"Tag {name} already exist!")
+    return as_added("tag", shown("tag", store().add("tag", name=name, user=g.user["id"])))
 
 
 @routes.route("/api/domain/<class_name>/<int:number>/tag_domain_association.json", methods=["GET", "POST"])
 def tag_associations(class_name: str, number: int) -> Response:
     kind = kind_of(class_name, number)
     if request.method == "POST":
-        tag = found("tag", int(body()["tag"]))
+        content = body()
+        if content.get("domainClassName") != class_name or content.get("domainIdent") != number:
+            raise Stumbled  # the core reads them from the body alone (TagDomainAssociationService.add)
+        tag = found("tag", int(content["tag"]))
+        if store().find("tagdomainassociation", ownerKind=kind, domainIdent=number, tag=tag["id"]):
+            raise Refused(409, f"TagDomainAssociation {tag['name']} already exist!")
         row = store().add(
             "tagdomainassociation", tag=tag["id"], tagName=tag["name"], ownerKind=kind, domainIdent=number
         )

@@ -2,24 +2,27 @@
 
 import functools
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from annotator.embedded import seed
 from annotator.embedded.access import body, found, person, readable_project, store
 from annotator.embedded.annotations import Refused
 from annotator.embedded.answers import CLASS_OF_KIND, add_all, as_added, as_json, as_list, shown, shown_project
-from annotator.embedded.store import Object
+from annotator.embedded.store import Object, now
 
 routes = Blueprint("terms", __name__)
 
 
 def terms_in(ontology: int) -> list[Object]:
-    return sorted(store().find("term", ontology=ontology), key=lambda term: term["name"])
+    return sorted(store().find("term", ontology=ontology, deleted=None), key=lambda term: term["name"])
 
 
 @routes.get("/api/project/<int:number>/term.json")
 def project_terms(number: int) -> Response:
-    return as_list([shown("term", term) for term in terms_in(readable_project(number)["ontology"])])
+    ontology = readable_project(number)["ontology"]
+    if ontology is None:  # as the core says of a project that has none (RestTermController.listAllByProject)
+        raise Refused(404, f"Term not found with id Project : {number}")
+    return as_list([shown("term", term) for term in terms_in(ontology)])
 
 
 @routes.get("/api/ontology/<int:number>/term.json")
@@ -65,7 +68,8 @@ def ontology(number: int) -> Response:
 def add_term() -> Response:
     def add(item: Object) -> Object:
         ontology = found("ontology", int(item["ontology"]))
-        if any(term["name"] == item["name"] for term in terms_in(ontology["id"])):
+        # A deleted one counts too (Term.checkAlreadyExist).
+        if store().find("term", ontology=ontology["id"], name=item["name"]):
             raise Refused(409, f"Term {item['name']} already exist!")
         if not item.get("name"):
             raise Refused(400, "A term needs a name")
@@ -74,9 +78,14 @@ def add_term() -> Response:
     return add_all("term", add, functools.partial(shown, "term"), "terms")
 
 
-@routes.get("/api/term/<int:number>.json")
+@routes.route("/api/term/<int:number>.json", methods=["GET", "DELETE"])
 def term(number: int) -> Response:
-    return as_json(shown("term", found("term", number)))
+    item = found("term", number)
+    if request.method == "GET":
+        return as_json(shown("term", item))
+    if store().find("annotationterm", term=number):
+        raise Refused(400, "Term is still linked with annotations. Cannot delete term!")
+    return as_added("term", shown("term", store().update("term", number, deleted=now())))  # kept, but not listed
 
 
 @routes.post("/api/relation/parent/term.json")

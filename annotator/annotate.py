@@ -159,6 +159,7 @@ def annotate(
         return None
 
     looked: list[look_next.Looked] = []
+    unseen = 0  # images that nobody has looked through; not all stay in the list
     with ExitStack() as stack:
         if scheduler is None:
             look, at_once = cluster.here(model)
@@ -169,6 +170,7 @@ def annotate(
         for done, remembered in enumerate(stored, start=1):
             if remembered is not None:
                 looked.append(remembered)
+                unseen += not remembered.image.looked_through
             if len(looked) > 2 * look_next.KEPT:
                 looked = look_next.most_doubtful(looked)
             comment = _progress(outcome, done, len(waiting), time.monotonic() - start)
@@ -179,15 +181,19 @@ def annotate(
             "model": identity,
             "default_threshold": model.threshold,
             "threshold": threshold,
+            "thresholds": _own_thresholds(model, asked),
             "seconds": dict(outcome.seconds),
             "earlier": {"images": len(outcome.earlier), "job": parameters.resume},
         }
         report = folder / REPORT
         report.write_text(evidence.report(images, outcome.failures, info), encoding="utf-8")
         job.upload(REPORT_KEY, report)
-    next_ones = look_next.publish(connection, job, parameters.cytomine_id_project, looked, folder)
+    next_ones = look_next.publish(connection, job, parameters.cytomine_id_project, looked, unseen, folder)
     summary = folder / SUMMARY
-    told = _summary(model, threshold, images, outcome) | {"look_next": [image.id for image in next_ones]}
+    told = _summary(model, threshold, images, outcome) | {
+        "thresholds": _own_thresholds(model, asked),
+        "look_next": [image.id for image in next_ones],
+    }
     summary.write_text(json.dumps(told, indent=1), encoding="utf-8")
     job.upload(SUMMARY_KEY, summary)
     if len(outcome.failures) > FAILED_SHARE * len(images):
@@ -300,6 +306,14 @@ def as_annotations(
         term = term_of.get(label)
         new.append(NewAnnotation(location, (term,) if term else (), properties, shown))
     return new
+
+
+def _own_thresholds(model: Model, asked: float | None) -> dict[str, float]:
+    """The threshold of each label by its name; none where the one of all, or the one that was asked for, counts."""
+    own = model.configuration.thresholds
+    if asked is not None or not own:
+        return {}
+    return {label.name: threshold for label, threshold in zip(model.labels, own, strict=True)}
 
 
 def _summary(model: Model, threshold: float, images: Sequence[ProjectImage], outcome: Outcome) -> dict[str, object]:

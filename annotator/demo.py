@@ -27,9 +27,7 @@ from annotator.platform.images import choose_images
 from annotator.platform.jobs import SUCCESS
 from annotator.platform.promotion import MODEL_FILE
 from annotator.report.coco import Finding, Picture, as_coco
-from annotator.report.page import write_page
-
-THUMBNAIL_SIDE = 900
+from annotator.report.page import SMALL_SIDE, THUMBNAIL_SIDE, write_page
 
 
 def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequence[str]) -> ExitCode:
@@ -108,23 +106,18 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
     for annotation in fetch_annotations(connection, user, images):
         found.setdefault(annotation.image, []).append(annotation)
     errors = {item["id"]: item.get("error") for item in summary["images"]}
-    pictures = [
-        Picture(
-            image.name,
-            image.width,
-            image.height,
-            sorted(
-                (_finding(connection, item) for item in found.get(image.id, [])), key=lambda finding: -finding.score
-            ),
-            _thumbnail(paths[image.id]),
-            errors.get(image.id),
-        )
-        for image in images
-    ]
+    pictures = []
+    for image in images:
+        findings = [_finding(connection, item) for item in found.get(image.id, [])]
+        findings.sort(key=lambda finding: -finding.score)
+        path = paths[image.id]  # its name is that of the file, the image's is made fit to be read
+        thumbnail = _thumbnail(path, THUMBNAIL_SIDE if findings else SMALL_SIDE)
+        pictures.append(Picture(path.name, image.width, image.height, findings, thumbnail, errors.get(image.id)))
     info = {
         "model": f"{summary['model']['name']} {summary['model']['version']}",
         "default_threshold": summary["default_threshold"],
         "threshold": summary["threshold"],
+        "thresholds": summary["thresholds"],
         "seconds": summary["seconds"],
     }
     labels = [(item["name"], item["mimo_id"]) for item in summary["labels"]]
@@ -152,9 +145,9 @@ def _finding(connection: Connection, annotation: StoredAnnotation) -> Finding:
     )
 
 
-def _thumbnail(path: Path) -> bytes:
+def _thumbnail(path: Path, side: int) -> bytes:
     try:
-        picture = pixels.thumb(path, THUMBNAIL_SIDE)
+        picture = pixels.thumb(path, side)
     except (OSError, SyntaxError, ValueError):
         picture = Image.new("RGB", (8, 8), "grey")
     return jpeg(picture, 82)

@@ -17,10 +17,9 @@ from annotator.pictures import jpeg
 from annotator.platform.images import ProjectImage
 from annotator.report.coco import Finding, Neighbour, Picture, alternatives_text
 from annotator.report.heat import evidence_picture
-from annotator.report.page import write_page
+from annotator.report.page import MOST_BYTES, SMALL_SIDE, THUMBNAIL_SIDE, write_page
 
 REPORTED = 200  # images on the report, those with the best detections: a browser must still open it
-THUMBNAIL_SIDE = 900  # pixels
 
 
 class Evidence:
@@ -73,12 +72,18 @@ class Evidence:
                 full.labels, full.scores, full.outlines, full.alternatives, shown, alike, strict=True
             )
         ]
-        picture = Picture(image.name, image.width, image.height, findings, _thumbnail(pixels))
+        picture = Picture(
+            image.name,
+            image.width,
+            image.height,
+            findings,
+            _thumbnail(pixels, THUMBNAIL_SIDE if findings else SMALL_SIDE),
+        )
         with self._lock:
             self._pictures[image.id] = picture
-            if len(self._pictures) > REPORTED:
+            while len(self._pictures) > REPORTED or sum(one.weight for one in self._pictures.values()) > MOST_BYTES:
                 self._left_out += 1
-                del self._pictures[min(self._pictures, key=lambda number: _best(self._pictures[number]))]
+                del self._pictures[min(self._pictures, key=lambda number: self._pictures[number].best)]
         return shown
 
     def _nearest(self, crops: np.ndarray) -> list[list[Neighbour]]:
@@ -106,11 +111,7 @@ class Evidence:
         return write_page([*pictures, *failed], {**info, "left_out": self._left_out})
 
 
-def _best(picture: Picture) -> float:
-    return max((finding.score for finding in picture.findings), default=0.0)
-
-
-def _thumbnail(pixels: np.ndarray) -> bytes:
+def _thumbnail(pixels: np.ndarray, side: int) -> bytes:
     small = Image.fromarray(pixels)
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+    small.thumbnail((side, side))
     return jpeg(small, 82)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,7 @@ from annotator.report.heat import over
 MASKS, PICTURES, PAGE, CHECK = "masks", "pictures", "index.html", "check.json"
 CHECKED = 12  # pictures at the most
 PAGE_SIDE = 640  # pixels of a picture on the page
+LONGEST_STEM = 255 - len(".visualbackprop.png")  # bytes: names of files are no longer
 LARGEST = 500_000_000  # pixels of a picture; Pillow refuses what has twice as many
 SECONDS = 5  # between two lines on how far it is
 
@@ -66,6 +68,10 @@ def run(images: Path, out: Path, model_path: Path | None, checking: bool) -> Non
     told = time.monotonic()
     for number, (file, stem) in enumerate(zip(files, stems(files), strict=True), start=1):
         try:
+            if len(os.fsencode(stem)) > LONGEST_STEM:
+                raise AnnotatorError(
+                    f"The name of {file.name!r} is too long for those of its masks. Shorten it.", ExitCode.BAD_IMAGE
+                )
             image, width, height = open_shrunk(file, SCAN_SIDE)
         except AnnotatorError as error:
             print(error, file=sys.stderr)

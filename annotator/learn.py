@@ -190,7 +190,10 @@ def learn(
         _report(verdict, comparison, model, training, test, said, notes, folder), encoding="utf-8"
     )
     job.upload(REPORT_KEY, folder / REPORT)
-    counted = ", ".join(f"{count} {name}" for name, count in said.items())
+    taught = Counter(
+        judgement.verdict.value for number in number_of[image_uses.TRAINING] for judgement in by_image.get(number, ())
+    )
+    counted = ", ".join(f"{count} {name}" for name, count in taught.items())
     # As another job would load it: its version is that of the file.
     model = bundle.load(folder / promotion.MODEL_FILE) if better else best or in_use
     return Learnt(verdict, f"Learnt from {source}: {counted}.", model)

@@ -49,9 +49,9 @@ class Looked:
         return cls(image, doubt, appearance, jpeg(small, 80))
 
 
-def most_doubtful(looked: Sequence[Looked], most: int = KEPT) -> list[Looked]:
-    """Those with most doubt."""
-    return sorted(looked, key=lambda one: -one.doubt)[:most]
+def most_doubtful(looked: Sequence[Looked]) -> list[Looked]:
+    """The `KEPT` with most doubt."""
+    return sorted(looked, key=lambda one: -one.doubt)[:KEPT]
 
 
 def ranking(doubts: np.ndarray, appearances: np.ndarray, known: np.ndarray, most: int) -> list[int]:
@@ -86,7 +86,7 @@ def ranking(doubts: np.ndarray, appearances: np.ndarray, known: np.ndarray, most
 
 
 def publish(
-    connection: Connection, job: jobs.RunningJob, project: int, looked: Sequence[Looked], folder: Path
+    connection: Connection, job: jobs.RunningJob, project: int, looked: Sequence[Looked], among: int, folder: Path
 ) -> list[ProjectImage]:
     """Show on the job's page what to look at next, and tag these images in the place of those of earlier jobs.
 
@@ -95,6 +95,7 @@ def publish(
         job: that looked at them.
         project: id.
         looked: the images; those that people have looked through are not named, but what is like them comes later.
+        among: how many images that nobody has looked through the job looked at: more than are remembered, maybe.
         folder: for temporary files.
 
     Returns:
@@ -117,6 +118,6 @@ def publish(
     except AnnotatorError as error:  # the page names them too, and all annotations are stored
         log.warning("The images to look at next are not tagged: %s", error)
         untagged = str(error)
-    (folder / PAGE).write_text(write_look_next_page(rows, len(unseen), tags.LOOK_NEXT, untagged), encoding="utf-8")
+    (folder / PAGE).write_text(write_look_next_page(rows, among, tags.LOOK_NEXT, untagged), encoding="utf-8")
     job.upload(PAGE_KEY, folder / PAGE)
     return [one.image for one in chosen]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from annotator.errors import AnnotatorError, ExitCode
 
@@ -59,9 +59,9 @@ def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
         full = picture.size
         picture.draft("RGB", (2 * largest, 2 * largest))  # by halves, to at least that
         picture.load()
-        lying = picture.size
+        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4  # a TIFF has been turned by now
         ImageOps.exif_transpose(picture, in_place=True)
-        width, height = full if picture.size == lying else full[::-1]
+        width, height = full[::-1] if lying else full
         shrunk = to_rgb(picture)
         shrunk.thumbnail((largest, largest))
         return np.asarray(shrunk), width, height

@@ -39,7 +39,8 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     pictures.mkdir()
     hostile = "<b>harp & co.png"
     (pictures / hostile).write_bytes((gallery / "harp_in_oil.png").read_bytes())
-    Image.new("RGB", (60, 40), "navy").save(pictures / "night.jpg")
+    unprintable = "night\tof\udc8d.jpg"
+    Image.new("RGB", (60, 40), "navy").save(pictures / unprintable)
     (pictures / "notes.jpg").write_text("no picture at all")
     ended = demo("--images", pictures, "--out", tmp_path / "out", "--threshold", "0.05", "--max_detections", "3",
                  "--evidence", "true")  # fmt: skip
@@ -50,7 +51,7 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     found = json.loads((tmp_path / "out/detections.json").read_text())
     assert [(item["file_name"], item["width"], item["height"]) for item in found["images"]] == [
         (hostile, 1000, 1000),
-        ("night.jpg", 60, 40),
+        (unprintable, 60, 40),
     ]
     assert (found["info"]["threshold"], found["info"]["default_threshold"]) == (0.05, 0.5)
     assert {"connect", "model", "fetch", "detect", "upload"} <= set(found["info"]["seconds"])
@@ -65,11 +66,13 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     page = (tmp_path / "out/report.html").read_text()
     assert "<b>harp" not in page
     assert "&lt;b&gt;harp &amp; co.png" in page
+    assert "night?of?.jpg" in page
     assert page.count('class="evidence"') == len(found["annotations"])
 
 
 def test_a_model_of_ones_own(builtin_model, gallery, tmp_path):
-    configuration = dataclasses.replace(builtin_model.configuration, name="mine", threshold=0.25)
+    own = tuple(0.15 + 0.02 * number for number in range(len(builtin_model.labels)))
+    configuration = dataclasses.replace(builtin_model.configuration, name="mine", threshold=0.25, thresholds=own)
     bundle.save(dataclasses.replace(builtin_model, configuration=configuration), tmp_path / "bundle")
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/harp.png").write_bytes((gallery / "harp_in_oil.png").read_bytes())
@@ -78,7 +81,11 @@ def test_a_model_of_ones_own(builtin_model, gallery, tmp_path):
     found = json.loads((tmp_path / "out/detections.json").read_text())
     assert found["info"]["model"].startswith("mine ")
     assert found["info"]["threshold"] == 0.25
+    assert found["info"]["thresholds"] == {
+        label.name: threshold for label, threshold in zip(builtin_model.labels, own, strict=True)
+    }
     assert found["annotations"]
+    assert f"0.15 to {own[-1]:.3g}, by instrument" in (tmp_path / "out/report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -154,10 +161,38 @@ def test_page_shows_everything_and_needs_nothing():
 
 
 def test_no_two_instruments_look_alike_on_the_page():
-    names = [f"Instrument {number}" for number in range(12)]
+    names = [f"Instrument {number}" for number in range(24)]
     findings = [Finding(name, None, 0.5, box(0, 0, 5, 5)) for name in names]
     tags = Tags(write_page([Picture("a.png", 9, 9, findings, b"jpeg")], INFO)).tags
     for kind, colour in (("polygon", "stroke"), ("span", "style")):
-        looks = [(own[colour], "second" in own.get("class", "")) for tag, own in tags if tag == kind and colour in own]
+        looks = [
+            (own[colour], own["class"].removeprefix("bar").removeprefix("swatch"))
+            for tag, own in tags
+            if tag == kind and colour in own
+        ]
         assert len(looks) == len(names) * (1 if kind == "polygon" else 2)  # each name has a bar and a swatch
         assert len(set(looks)) == len(looks)
+
+
+def test_a_page_holds_the_best_that_a_browser_can_open_and_all_that_failed(monkeypatch):
+    monkeypatch.setattr("annotator.report.page.MOST_BYTES", 100)
+    pictures = [
+        Picture(f"{number}.png", 9, 9, [Finding("Lute", None, number / 10, box(0, 0, 5, 5), "", bytes(20))], bytes(20))
+        for number in range(9)
+    ]
+    text = write_page([*pictures, Picture("failed.png", 9, 9, error="gone")], INFO | {"left_out": 3})
+    shown = [own["alt"] for tag, own in Tags(text).tags if tag == "img" and own["alt"].endswith(".png")]
+    assert shown == ["8.png", "7.png"]
+    assert "2 musical instruments in 2 of 3" in " ".join(text.split())
+    assert "none of its figures: 10 more" in " ".join(text.split())
+    assert "failed.png" in text
+
+
+def test_neither_form_nor_name_of_a_picture_spoils_the_page():
+    name = "\u0639\u0648\u062f"  # without an end to it, what follows would be taken for a part of it
+    scroll = Picture(name, 400, 8000, [Finding("Harp", None, 0.9, box(0, 0, 5, 5))], b"jpeg")
+    text = write_page([scroll], INFO | {"threshold": 0.48372618495})
+    assert f"<bdi>{name}</bdi> <small>400 × 8000</small>" in text
+    (style,) = [own["style"] for tag, own in Tags(text).tags if own.get("class") == "picture"]
+    assert style == "max-width:3.00rem"  # 60 high, as other pictures may be
+    assert "0.484 (the model's own: 0.5)" in text

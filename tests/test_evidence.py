@@ -71,12 +71,13 @@ def test_the_report_of_a_job_that_goes_on_says_what_it_lacks(painted):
     assert "in 1 of 2 pictures" in pages[second] or "in 2 of 2 pictures" in pages[second]
 
 
-def test_the_report_says_how_many_images_it_leaves_out(painted, monkeypatch):
-    monkeypatch.setattr(evidence_module, "REPORTED", 1)
+@pytest.mark.parametrize(("limit", "shown", "left_out"), [("REPORTED", 1, 2), ("MOST_BYTES", 0, 3)])
+def test_the_report_says_how_many_images_it_leaves_out(painted, monkeypatch, limit, shown, left_out):
+    monkeypatch.setattr(evidence_module, limit, 1)
     (row,) = painted.server.store.find("jobdata", job=run(painted, evidence=True), key="report")
     page = " ".join(painted.server.store.file(row["stored"]).read_text().split())
-    assert "in 1 of 1 picture" in page
-    assert "Not on this page and in none of its figures: 2 more images" in page
+    assert f"in {shown} of {shown} picture" in page
+    assert f"Not on this page and in none of its figures: {left_out} more images" in page
 
 
 def test_without_being_asked_a_job_leaves_none(painted):

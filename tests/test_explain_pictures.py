@@ -45,10 +45,12 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     Image.new("RGB", (60, 40), "navy").save(folder / "night.jpg")
     Image.new("L", (50, 50)).save(folder / "night.png")
     (folder / "notes.jpg").write_text("no picture at all")
+    (folder / f"{'n' * 251}.jpg").write_bytes((folder / "night.jpg").read_bytes())
     ended = explain("--images", folder, "--out", out)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "'notes.jpg' cannot be read" in ended.stderr
-    assert "5 of 5 pictures" in ended.stderr
+    assert "nnn.jpg' is too long for those of its masks" in ended.stderr
+    assert "6 of 6 pictures" in ended.stderr
 
     sizes = {"<b>harp & 100%?#": (400, 400), "turned": (300, 400), "night.jpg": (60, 40), "night.png": (50, 50)}
     expected = {f"{stem}.{kind}.png": size for stem, size in sizes.items() for kind in ("visualbackprop", "class")}
@@ -64,7 +66,7 @@ def test_a_folder_of_pictures(gallery, tmp_path):
     page = (out / "index.html").read_text()
     assert "<b>harp" not in page
     assert "Likeliest: " in page
-    assert "Harp <span" in page
+    assert "Harp</bdi> <span" in page
     assert "notes.jpg" in page
     shown = Images(page).found
     assert len(shown) == 4 * 3

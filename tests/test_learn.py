@@ -102,6 +102,12 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     uses = [row["value"] for row in uses_of(project, images)]
     assert sorted(set(uses)) == ["test", "training"]
     assert uses.count("test") == 9
+    taught = {row["domainIdent"] for row in uses_of(project, images) if row["value"] == "training"}
+    said = re.search(r"Learnt from 15 images: (.*?)\.", trained["statusComment"])
+    counts = {name: int(count) for count, name in re.findall(r"(\d+) (\w+)", said[1])}
+    assert sum(counts.get(name, 0) for name in ("drawn", "corrected", "accepted")) == sum(
+        len(truth) for image, (_, truth) in images.items() if image in taught
+    )
     (page,) = server.store.find("jobdata", job=trained["id"], key="training report")
     html = server.store.file(page["stored"]).read_text()
     assert "Lens of Doom" in html

@@ -169,6 +169,17 @@ def test_where_no_person_has_made_the_tag_the_page_says_how(wall):
     assert LOOK_NEXT not in [row["name"] for row in store.find("tag")]
 
 
+def test_the_page_counts_also_images_that_are_not_remembered(wall, small, monkeypatch):
+    project, images = wall
+    monkeypatch.setattr("annotator.look_next.KEPT", 2)
+    images += [project.add_image(small / name) for name in ("empty_room.png", "duo_in_oil.png")]
+    project.server.store.update("imageinstance", images[0], reviewed=True, reviewUser=project.server.user["id"])
+    job = run(project)
+    (row,) = project.server.store.find("jobdata", job=job["id"], key="look at these next")
+    page = " ".join(project.server.store.file(row["stored"]).read_text().split())
+    assert " of 5 images that nobody has looked through" in page
+
+
 def test_without_the_right_to_tag_the_page_still_says_it(wall, tag, no_pauses):
     project, _ = wall
     project.server.fail({"path": "tag", "method": "POST", "kind": "status", "value": 403, "times": 9})

@@ -56,6 +56,13 @@ def test_shrunk_pictures_stand_upright(tmp_path, suffix, orientation):
     np.testing.assert_allclose(found[::10, ::10], full[4::80, 4::80], atol=40)
 
 
+def test_a_picture_that_is_nearly_square_keeps_its_size_when_it_is_turned(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (402, 401)).save(tmp_path / "picture.jpg", exif=exif)  # and square where it is decoded by halves
+    assert open_shrunk(tmp_path / "picture.jpg", 80)[1:] == (401, 402)
+
+
 def test_a_small_picture_is_not_enlarged(picture):
     found, width, height = open_shrunk(picture, 1000)
     assert (width, height) == (300, 200)

@@ -333,10 +333,12 @@ def run(
             if x1 > x0:
                 annotations.append(
                     {
-                        "id": len(annotations),
+                        "id": len(annotations) + 1,  # pycocotools takes 0 for none
                         "image_id": number,
                         "category_id": number_of[source.regions[0].label],
                         "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "area": (x1 - x0) * (y1 - y0),
+                        "iscrowd": 0,
                     }
                 )
     if not annotations:

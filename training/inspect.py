@@ -57,7 +57,8 @@ def run(folders: Sequence[Path], format_name: str | None, out: Path, seed: int) 
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    # Names of files that are no UTF-8, as of old archives, would end it.
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         csv.writer(file).writerows([header, *rows])
 
 

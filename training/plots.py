@@ -18,6 +18,7 @@ from training.calibration import BINS
 MAPPED = 400  # samples of each kind on a map of features
 SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
 CAPTION, LETTERS = 32, 24  # pixels of these: a line of text, and its letters where they fit
+LONGEST_NAME, LETTER = 40, 0.075  # letters of a label beside a matrix; inches that one of 8 points takes
 DARK = 0.5  # share from which a field of a matrix takes white letters
 SHEET_PAIRS = SHEET_ROWS * SHEET_COLUMNS // 2
 
@@ -37,7 +38,8 @@ def sheet(shown: Sequence[tuple[np.ndarray, np.ndarray]], captions: Sequence[str
         small = Image.fromarray(picture)
         small.thumbnail((THUMBNAIL - 4, THUMBNAIL - 4 - caption))
         draw = ImageDraw.Draw(small)
-        for box in (boxes[boxes[:, 2] > boxes[:, 0]] * (small.width / picture.shape[1])).tolist():
+        scale = np.tile(np.divide(small.size, picture.shape[1::-1]), 2)  # not one number where a side is a few pixels
+        for box in (boxes[boxes[:, 2] > boxes[:, 0]] * scale).tolist():
             draw.rectangle(box, outline="#ffb000", width=2)
         page.paste(small, (left, top))
         if captions:
@@ -130,15 +132,23 @@ def confusion(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[st
     counts = np.zeros((len(rows), len(columns)), int)
     np.add.at(counts, (row_of, column_of), 1)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    figure = Figure(figsize=(2.5 + 0.24 * len(columns), 2.5 + 0.24 * len(rows)), layout="constrained")
+    beside = max(2.5, 1 + LETTER * min(LONGEST_NAME, max(map(len, names))))
+    figure = Figure(figsize=(beside + 0.24 * len(columns), beside + 0.24 * len(rows)), layout="constrained")
     axes = figure.add_subplot(xlabel="taken for", ylabel="is")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in zip(*np.nonzero(counts), strict=True):
         colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    axes.set_xticks(range(len(columns)), [names[int(label)] for label in columns], rotation=90, fontsize=8)
-    axes.set_yticks(range(len(rows)), [names[int(label)] for label in rows], fontsize=8)
+    # As they are: what stands between two dollars would be taken for a formula, and end the training if it is none.
+    across, down = ([_shortened(names[int(label)]) for label in labels] for labels in (columns, rows))
+    axes.set_xticks(range(len(columns)), across, rotation=90, fontsize=8, parse_math=False)
+    axes.set_yticks(range(len(rows)), down, fontsize=8, parse_math=False)
     figure.savefig(out, dpi=120)
+
+
+def _shortened(name: str) -> str:
+    name = printable(name)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, out: Path) -> None:

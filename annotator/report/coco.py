@@ -81,6 +81,17 @@ class Picture:
     thumbnail: bytes = field(default=b"", repr=False)
     error: str | None = None
 
+    @property
+    def best(self) -> float:
+        """The score of its best finding, 0 without any."""
+        return max((finding.score for finding in self.findings), default=0.0)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the small pictures of it and of its findings."""
+        examples = sum(len(one.picture) for finding in self.findings for one in finding.nearest)
+        return len(self.thumbnail) + examples + sum(len(finding.evidence) for finding in self.findings)
+
 
 def as_coco(
     pictures: Sequence[Picture], labels: Sequence[tuple[str, int | None]], info: Mapping[str, Any]

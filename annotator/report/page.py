@@ -6,6 +6,7 @@ import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from itertools import accumulate
 from typing import Any
 
 import jinja2
@@ -16,30 +17,37 @@ from annotator.vocabulary import by_mimo_id
 
 # Told apart also by people who see few colours (Okabe & Ito 2008), bright enough for lines on paintings.
 COLOURS = ("#ffb000", "#56b4e9", "#00d69a", "#f0e442", "#ff7a3d", "#e78ac3", "#9fb4ff", "#ffffff")
+LINES = ("", "second", "third")  # drawn through, dashed, dotted: further instruments have the same colours again
+HIGHEST = 60  # of a picture, in heights of a letter: hanging scrolls may be twenty times as high as wide
+THUMBNAIL_SIDE, SMALL_SIDE = 900, 320  # pixels of a picture on it; the small ones are those without findings
+MOST_BYTES = 50 << 20  # of pictures on a page: a browser must still open it
 
 
 def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
     """The report as HTML: totals, settings, timings, then each picture with its outlines, terms and scores.
 
     Args:
-        pictures: all of them.
-        info: model (name and version), threshold, default_threshold, seconds by stage; where a job went on with others
-            also ``earlier``: how many ``images`` they had done, which are not on the page, and the id of the ``job``.
+        pictures: all of them; where theirs take more than `MOST_BYTES`, those with the best findings are shown.
+        info: model (name and version), threshold, default_threshold, seconds by stage; where each instrument has a
+            threshold also ``thresholds``, by name; where a job went on with others also ``earlier``: how many
+            ``images`` they had done, which are not on the page, and the id of the ``job``; where some were left out
+            before, ``left_out``: how many.
     """
+    every, pictures = len(pictures), _fitting(pictures)
     counts = Counter(finding.instrument for picture in pictures for finding in picture.findings)
-    colours = {name: COLOURS[number % len(COLOURS)] for number, (name, _) in enumerate(counts.most_common())}
+    ranks = {name: number for number, (name, _) in enumerate(counts.most_common())}
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
     template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     return template.render(
-        with_findings=sorted(
-            (picture for picture in pictures if picture.findings), key=lambda picture: -picture.findings[0].score
-        ),
+        with_findings=sorted((picture for picture in pictures if picture.findings), key=lambda picture: -picture.best),
         without=[picture for picture in pictures if not picture.findings and picture.error is None],
         failed=[picture for picture in pictures if picture.error is not None],
         counts=counts.most_common(),
-        colours=colours,
-        second=list(colours)[len(COLOURS) :],  # dashed, for they have the same colours again
+        colours={name: COLOURS[rank % len(COLOURS)] for name, rank in ranks.items()},
+        lines={name: LINES[min(rank // len(COLOURS), len(LINES) - 1)] for name, rank in ranks.items()},
+        highest=HIGHEST,
         info=info,
+        left_out=info.get("left_out", 0) + every - len(pictures),
         total=sum(counts.values()),
         pictures=len(pictures),
         with_nearest=any(finding.nearest for picture in pictures for finding in picture.findings),
@@ -48,6 +56,13 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         corners=_corners,
         classification=_classification,
     )
+
+
+def _fitting(pictures: Sequence[Picture]) -> list[Picture]:
+    """Those that failed, and of the others the ones with the best findings, as many as `MOST_BYTES` hold."""
+    ordered = sorted(pictures, key=lambda picture: (picture.error is None, -picture.best))
+    totals = accumulate(picture.weight for picture in ordered)
+    return [picture for picture, total in zip(ordered, totals, strict=True) if total <= MOST_BYTES]
 
 
 def _shown(value: object) -> object:

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from annotator.errors import AnnotatorError
 from training import compose, datasets, photographs, runs, splits
@@ -120,12 +122,26 @@ def test_composites_are_a_data_set_whose_parts_share_no_source(sources, tmp_path
     assert all(of_part.values())
     assert not of_part["training"] & (of_part["development"] | of_part["test"])
     assert (tmp_path / "out" / "sheet.jpg").stat().st_size > 1000
+    assert perfect_precision(tmp_path / "out/annotations.json") == 1
 
     compose.run([sources / "photographs"], sources / "grounds", tmp_path / "again", 30, None, 7)
     names = ["annotations.json", *(f"images/{picture.path.name}" for picture in pictures)]
     assert [(tmp_path / "out" / name).read_bytes() for name in names] == [
         (tmp_path / "again" / name).read_bytes() for name in names
     ]
+
+
+def perfect_precision(file):
+    """What pycocotools, and so most other programs, say of boxes that are just those of a data set."""
+    truth = COCO(file)
+    rows = [
+        {key: item[key] for key in ("image_id", "category_id", "bbox")} | {"score": 1.0} for item in truth.anns.values()
+    ]
+    evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats[0]
 
 
 def test_without_plain_ground_there_is_nothing_to_paste(sources, tmp_path):

@@ -43,6 +43,14 @@ def test_labels_objects_and_sizes_are_counted(tmp_path):
     np.testing.assert_allclose(inspect.box_sides(pictures), np.sqrt([1600, 3600, 400, 20000]) / 200)
 
 
+def test_names_that_are_no_utf_8_are_written_down(tmp_path):
+    (tmp_path / "flute").mkdir()
+    for number in range(2):
+        Image.new("RGB", (60, 40), "navy").save(tmp_path / "flute" / f"Fl\udcf6te{number}.png")
+    inspect.run([tmp_path], None, tmp_path / "out", 0)
+    assert r"Fl\udcf6te0.png" in (tmp_path / "out" / "near_duplicates.csv").read_text(encoding="utf-8")
+
+
 def test_what_cannot_be_used_is_named(tmp_path):
     write(tmp_path / "data", ANNOTATIONS)
     images = tmp_path / "data" / "images"

@@ -225,7 +225,8 @@ def run(images: Path, out: Path, backbone: str, weights: str, noise: float) -> C
     styles, errors = gathered(batches, len(files))
     found = cluster(styles, noise)
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "clusters.csv").open("w", newline="", encoding="utf-8") as file:
+    # Names of files that are no UTF-8, as of old archives, would end it.
+    with (out / "clusters.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "cluster", "is_medoid"])
         for number, (path, label) in enumerate(zip(readable, found.labels, strict=True)):

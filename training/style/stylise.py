@@ -202,7 +202,8 @@ def _near(hashes: Sequence[int], held: Sequence[Fingerprint]) -> np.ndarray:
 
 
 def _write_table(copies: Sequence[Copy], out: Path) -> None:
-    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
+    # Names of files that are no UTF-8, as of old archives, would end it.
+    with (out / TABLE).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "label", "mimo_id", "object", "split", "sources", "content", "style"])
         for copy in copies:
@@ -235,10 +236,12 @@ def _write_coco(copies: Sequence[Copy], out: Path) -> None:
                 x0, y0, x1, y1 = region.box or (0, 0, width, height)
                 annotations.append(
                     {
-                        "id": len(annotations),
+                        "id": len(annotations) + 1,  # pycocotools takes 0 for none
                         "image_id": number,
                         "category_id": number_of[region.label],
                         "bbox": [x0, y0, x1 - x0, y1 - y0],
+                        "area": (x1 - x0) * (y1 - y0),
+                        "iscrowd": 0,
                         "ignore": int(region.difficult),
                     }
                 )

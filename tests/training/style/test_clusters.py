@@ -105,7 +105,7 @@ def textures(tmp_path_factory):
         coarse = Image.fromarray(random.integers(0, 255, (6, 6, 3), np.uint8)).resize((90, 70))
         Image.fromarray(np.asarray(coarse) // np.array([1, 3, 3], np.uint8)).save(folder / "<b>red" / f"{number}.png")
         grey = random.integers(0, 255, (60, 80), np.uint8)
-        Image.fromarray(grey).save(folder / f"grey{number}.png")
+        Image.fromarray(grey).save(folder / f"grey\udcf6{number}.png")  # no UTF-8
     (folder / "broken.jpg").write_text("no picture")
     return folder
 
@@ -118,6 +118,7 @@ def test_command(textures, tmp_path):
     assert list(rows[0]) == ["file", "cluster", "is_medoid"]
     labels = {row["file"]: row["cluster"] for row in rows}
     assert len(labels) == 12
+    assert r"grey\udcf60.png" in labels
     assert adjusted_rand_score(["grey" in name for name in labels], list(labels.values())) > 0.8
     assert sorted(row["cluster"] for row in rows if row["is_medoid"] == "1") == ["0", "1"]
     page = (tmp_path / "index.html").read_text()

@@ -23,7 +23,7 @@ def styles(tmp_path_factory):
     random = np.random.default_rng(4)
     for number in range(3):
         coarse = Image.fromarray(random.integers(0, 255, (5, 5, 3), np.uint8))
-        coarse.resize((70, 60)).save(folder / f"{number}.png")
+        coarse.resize((70, 60)).save(folder / f"{number}\udcf6.png")  # no UTF-8
     (folder / "broken.jpg").write_text("no picture")
     return folder
 

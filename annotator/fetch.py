@@ -11,12 +11,12 @@ from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import many
+from annotator.parameters import LONGEST_SIDE
 from annotator.pictures import jpeg
 from annotator.pipeline import overlapped
 from annotator.platform.connection import Connection
 from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
 
-LONGEST_SIDE = 1792  # pixels: what a job looks at
 QUALITY = 95
 LONGEST_NAME = 80  # characters
 

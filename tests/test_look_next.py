@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from annotator import job as job_module
+from annotator import look_next
 from annotator.detection import examination
 from annotator.detection.windows import Level, Windows
 from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.look_next import ranking
 from annotator.platform.connection import Connection
+from annotator.platform.images import ProjectImage
 from annotator.platform.tags import LOOK_NEXT, move
 
 
@@ -244,3 +246,10 @@ def test_long_reasons_of_failed_images_do_not_push_the_advice_off_the_comment(wa
     comment = run(project)["statusComment"]
     assert len(comment) == 255
     assert re.search(r" 2 images to look at next: look_next\.html\. 2 images failed: ", comment)
+
+
+def test_what_is_kept_of_many_images_is_what_there_is_most_doubt_about():
+    image = ProjectImage(1, "a", 8, 8, None)
+    doubts = np.random.default_rng(0).permutation(look_next.KEPT + 5)
+    kept = look_next.most_doubtful([look_next.Looked(image, float(doubt), np.zeros(1), b"") for doubt in doubts])
+    assert [one.doubt for one in kept] == list(range(look_next.KEPT + 4, 4, -1))

@@ -11,7 +11,7 @@ from training.style import command as style_command
 
 FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
 FORMAT_HELP = "how the folder is laid out (default: coco where there is an annotations.json, else folder)"
-RESUMED = ("photographs", "artworks", "adversarial", "style")  # commands that go on where they were stopped
+RESUMED = ("photographs", "artworks", "adversarial", "gatys", "train-fast", "stylise")  # go on where they were stopped
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -128,10 +128,14 @@ def main(argv: list[str]) -> int:
     return exit_code(
         lambda: _run(arguments),
         arguments.out,
-        interrupted="Stopped. Started again with the same arguments, training goes on."
-        if arguments.command in RESUMED
-        else "Stopped.",
+        interrupted=_stopped(arguments),
     )
+
+
+def _stopped(arguments: argparse.Namespace) -> str:
+    """What to say when a person stops a command."""
+    resumed = getattr(arguments, "style_command", arguments.command) in RESUMED
+    return "Stopped. Started again with the same arguments, it goes on." if resumed else "Stopped."
 
 
 def _run(arguments: argparse.Namespace) -> int:

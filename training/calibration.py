@@ -26,15 +26,20 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray, class_labels: np.nd
     return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
 
 
+def bin_of(confidences: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(n,) int, in which of equally wide bins of [0, 1] each confidence lies; on a border, in the lower one."""
+    return np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+
+
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
     """Mean gap between confidence and accuracy over equally wide bins, weighted by size (Guo et al. 2017, equation 3).
 
     Args:
         confidences: (n,) in [0, 1].
         right: (n,) bool.
-        bins: how many; a confidence on a border belongs to the lower bin.
+        bins: how many, see `bin_of`.
     """
-    place = np.clip(np.ceil(confidences * bins).astype(int) - 1, 0, bins - 1)
+    place = bin_of(confidences, bins)
     gaps = np.bincount(place, weights=confidences, minlength=bins) - np.bincount(place, weights=right, minlength=bins)
     return float(np.abs(gaps).sum() / max(1, len(confidences)))
 

@@ -34,16 +34,15 @@ class Figure(TypedDict):
     high: float
 
 
-def with_interval(statistic: Callable[[np.ndarray], float], count: int, resamples: int = RESAMPLES) -> Figure:
+def with_interval(statistic: Callable[[np.ndarray], float], count: int) -> Figure:
     """A statistic of ``count`` pictures and its 95 % percentile bootstrap interval (Efron & Tibshirani 1993).
 
     Args:
         statistic: from (k,) positions of pictures, some of them repeatedly, to the figure; nan where there is none.
         count: pictures.
-        resamples: how often they are drawn anew.
     """
     random = np.random.default_rng(0)
-    values = [statistic(random.integers(0, count, count)) for _ in range(resamples)]
+    values = [statistic(random.integers(0, count, count)) for _ in range(RESAMPLES)]
     return figure(np.array([statistic(np.arange(count)), *values]))
 
 
@@ -254,10 +253,10 @@ def _xywh(box: np.ndarray) -> list[float]:
     return [float(box[0]), float(box[1]), float(box[2] - box[0]), float(box[3] - box[1])]
 
 
-def draws(pictures: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """(resamples + 1, pictures) how often each picture is drawn; in the first row each is once."""
+def draws(pictures: int) -> np.ndarray:
+    """(RESAMPLES + 1, pictures) how often each picture is drawn; in the first row each is once."""
     random = np.random.default_rng(0)
-    drawn = random.multinomial(pictures, np.full(pictures, 1 / max(1, pictures)), resamples)
+    drawn = random.multinomial(pictures, np.full(pictures, 1 / max(1, pictures)), RESAMPLES)
     return np.concatenate([np.ones((1, pictures), int), drawn])
 
 

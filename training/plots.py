@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
 
 from annotator.text import fitting_font, printable
-from training.calibration import BINS
+from training.calibration import BINS, bin_of
 
 MAPPED = 400  # samples of each kind on a map of features
 SHEET_ROWS, SHEET_COLUMNS, THUMBNAIL = 4, 6, 320  # of a page of pictures; pixels of each
@@ -164,7 +164,7 @@ def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, ou
     axes.plot([0, 1], [0, 1], color="grey", linestyle=":", label="what it should be")
     for name, values in probabilities.items():
         confidence, right = values.max(axis=1), values.argmax(axis=1) == targets
-        place = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
+        place = bin_of(confidence)
         counts = np.bincount(place, minlength=BINS)
         means = [
             np.bincount(place, weights=weights, minlength=BINS) / counts.clip(1) for weights in (confidence, right)

@@ -15,6 +15,7 @@ from annotator.models import bundle
 from annotator.models.bundle import Model
 from training import datasets, splits
 from training.datasets import Picture
+from training.datasets.pictures import PARTS
 from training.metrics import Figure
 from training.splits import Fingerprint, Split
 
@@ -108,7 +109,7 @@ def part(
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(["split", "file", "group", "sha256"])
-    for name in ("training", "development", "test"):
+    for name in PARTS:
         for picture in getattr(parts, name):
             writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
     writer.writerows(["target", picture.path, picture.group, one.sha256] for picture, one in (unlabelled or {}).items())

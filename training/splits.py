@@ -22,7 +22,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb
-from training.datasets.pictures import Picture
+from training.datasets.pictures import PARTS, Picture
 
 FOLDS = 10  # of which one is for development and two are for the test
 NEAR = 4  # bits, of 64, in which the hashes of near-duplicates differ at the most
@@ -145,7 +145,7 @@ def split(
     Raises:
         AnnotatorError: (USAGE) there are fewer groups than it takes.
     """
-    given = {name: tuple(one for one in pictures if one.part == name) for name in ("training", "development", "test")}
+    given = {name: tuple(one for one in pictures if one.part == name) for name in PARTS}
     free_prints = [one for one, picture in zip(fingerprints, pictures, strict=True) if not picture.part]
     own = _split([picture for picture in pictures if not picture.part], free_prints, seed, frozen_test)
     parts = {name: given[name] + getattr(own, name) for name in given}

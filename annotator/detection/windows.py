@@ -157,7 +157,7 @@ def score_windows(levels: list[Level], class_labels: np.ndarray) -> Windows:
         class_labels: (classes,) the label of each class, -1 for "no instrument".
 
     Returns:
-        At most CANDIDATES windows, in no particular order.
+        `CANDIDATES` windows, or all there are, or more where several are as strong as the last; in no order.
     """
     cells = [window_cells(*level.logits.shape[:2]) for level in levels]
     strengths = [

@@ -19,6 +19,8 @@ from shapely.ops import unary_union
 
 SIDE = 1000  # pixels of a picture's sides
 FINE = 2  # drawn this many times larger, then shrunk, so that edges are smooth
+LIGHT = -35  # degrees: where it comes from
+SEED = 7  # the same pictures each time
 
 Colour = tuple[int, int, int]
 WOOD, DARK_WOOD, EBONY, IVORY, BRASS, STEEL = (
@@ -258,7 +260,7 @@ def _ground(random: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(colour, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.5))
 
 
-def _paint(ground: Image.Image, parts: Sequence[Part], light_angle: float = -35) -> Image.Image:
+def _paint(ground: Image.Image, parts: Sequence[Part]) -> Image.Image:
     """Parts over a ground, shaded as if light came from the upper left, with a shadow on the wall."""
     large = ground.resize((SIDE * FINE, SIDE * FINE))
     whole = unary_union([part.shape for part in parts])
@@ -276,7 +278,7 @@ def _paint(ground: Image.Image, parts: Sequence[Part], light_angle: float = -35)
         x0, y0, x1, y1 = (round(side * FINE) for side in part.shape.bounds)
         width, height = max(1, x1 - x0), max(1, y1 - y0)
         gy, gx = np.mgrid[:height, :width] / max(width, height)
-        turn = np.deg2rad(light_angle)
+        turn = np.deg2rad(LIGHT)
         slope = 1.22 - 0.5 * (gx * np.cos(turn) - gy * np.sin(turn))
         fill = np.clip(np.array(part.colour) * slope[..., None], 0, 255).astype(np.uint8)
         large.paste(Image.fromarray(fill), (x0, y0), mask.crop((x0, y0, x0 + width, y0 + height)))
@@ -335,12 +337,11 @@ SCENES: tuple[tuple[str, int, tuple[tuple[str, float, float, float, float], ...]
 )
 
 
-def draw_gallery(folder: Path, seed: int = 7) -> dict[str, object]:
+def draw_gallery(folder: Path) -> dict[str, object]:
     """Draw the pictures and write them with their truth.
 
     Args:
         folder: where PNG files and ``truth.json`` (COCO: bbox and segmentation in pixels, origin top-left) go.
-        seed: the same seed draws the same pictures.
 
     Returns:
         The content of ``truth.json``.
@@ -350,7 +351,7 @@ def draw_gallery(folder: Path, seed: int = 7) -> dict[str, object]:
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []
     for number, (name, style, instruments) in enumerate(SCENES, start=1):
-        random = np.random.default_rng([seed, number])
+        random = np.random.default_rng([SEED, number])
         picture = _ground(random)
         for instrument, x, y, size, degrees in instruments:
             mimo_id, parts = INSTRUMENTS[instrument]

@@ -16,6 +16,7 @@ from waitress.server import create_server
 from annotator.embedded import seed
 from annotator.embedded.server import create_app
 from annotator.embedded.store import Store
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.parameters import descriptor
 
 ACCESS = "access.json"  # in the data folder: host and keys, readable by its owner only
@@ -46,12 +47,17 @@ def serve(data: Path, port: int = 0, images: Path | None = None, allow_faults: b
         port: on the loopback interface, 0 for any free one.
         images: folder of pictures for a new project that has this app installed.
         allow_faults: see `create_app`.
+
+    Raises:
+        AnnotatorError: (USAGE) the port cannot be had, or there is no such folder of pictures.
     """
     store = Store(data)
     users = store.find("user", algo=False) or [seed.create_user(store, "demo")]
-    server = create_server(
-        create_app(store, allow_faults), host="127.0.0.1", port=port, threads=8, clear_untrusted_proxy_headers=True
-    )
+    app = create_app(store, allow_faults)
+    try:
+        server = create_server(app, host="127.0.0.1", port=port, threads=8, clear_untrusted_proxy_headers=True)
+    except OSError as error:
+        raise AnnotatorError(f"Port {port} cannot be had: {error}. Name another --port.", ExitCode.USAGE) from error
     access = Access(f"http://127.0.0.1:{server.effective_port}", users[0]["publicKey"], users[0]["privateKey"])  # type: ignore[union-attr]
     handle = os.open(data / ACCESS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as file:

@@ -37,14 +37,12 @@ def create_user(store: Store, username: str) -> Object:
     return store.add("user", username=username, algo=False, **_keys())
 
 
-def create_project(
-    store: Store, name: str, user: Object, terms: Sequence[str] = (), *, read_only: bool = False
-) -> Object:
+def create_project(store: Store, name: str, user: Object, terms: Sequence[str] = ()) -> Object:
     """A project of which ``user`` is manager, with an ontology of its own that holds the terms."""
     ontology = store.add("ontology", name=f"{name} terms", user=user["id"])
     for term in terms:
         add_term(store, ontology["id"], term)
-    return store.add("project", name=name, ontology=ontology["id"], users=[user["id"]], isReadOnly=read_only)
+    return store.add("project", name=name, ontology=ontology["id"], users=[user["id"]], isReadOnly=False)
 
 
 def add_term(store: Store, ontology: int, name: str, color: str = "#3366cc", parent: int | None = None) -> Object:

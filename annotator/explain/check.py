@@ -41,10 +41,10 @@ class Trust:
     insertion: dict[str, Mean]
 
 
-def shrunk(image: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """A picture (h, w, 3) of at most ``side`` pixels on its longest side."""
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """A picture (h, w, 3) of at most `SIDE` pixels on its longest side."""
     picture = Image.fromarray(image)
-    picture.thumbnail((side, side))
+    picture.thumbnail((SIDE, SIDE))
     return np.asarray(picture)
 
 

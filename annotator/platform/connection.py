@@ -61,7 +61,7 @@ class ServerGone(RequestFailed):
 
 
 def pause(attempt: int) -> None:
-    """Wait before the next attempt, the longer the more there were, and not all who wait for the same time."""
+    """Wait before the next attempt, about 2 ** attempt seconds, and not all who wait for the same time."""
     time.sleep(2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
 
 
@@ -240,16 +240,16 @@ class Connection:
         """The items of a list, all of them."""
         items = self.get(path, query, what=what).get("collection")
         if not isinstance(items, list):
-            raise RequestFailed(f"The server's list of {what} has no items field.", ExitCode.CONNECTION)
+            raise RequestFailed(f"The server's list of {what} has no field collection.", ExitCode.CONNECTION)
         return items
 
     def download(
         self, path: str, query: Mapping[str, Any] | None, *, what: str, limit: int = LARGEST_DOWNLOAD
     ) -> bytes:
-        """The bytes at a path under /api/, complete or not at all.
+        """The bytes at a path under /api/, or at an address on this host, complete or not at all.
 
         Raises:
-            RequestFailed: not 200, larger than ``limit`` bytes, or cut off.
+            RequestFailed: not 200, empty, larger than ``limit`` bytes, or cut off.
         """
         client = self._client
         url = path if path.startswith(self.host) else f"{client._base_url()}{path}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import shapely
 from shapely import affinity
-from shapely.geometry import MultiPolygon, Polygon, box
+from shapely.geometry import Polygon, box
 from shapely.geometry.base import BaseGeometry
 
 MOST_POINTS = 200  # more than this and the server simplifies by rules of its own
@@ -22,17 +22,9 @@ def flip(shape: BaseGeometry, height: float) -> BaseGeometry:
 
 
 def _largest_polygon(shape: BaseGeometry) -> Polygon | None:
-    parts = [
-        part for part in getattr(shape, "geoms", [shape]) if isinstance(part, Polygon) and part.area > SMALLEST_AREA
-    ]
-    parts += [
-        inner
-        for part in getattr(shape, "geoms", [])
-        if isinstance(part, MultiPolygon)
-        for inner in part.geoms
-        if inner.area > SMALLEST_AREA
-    ]
-    return max(parts, key=lambda part: part.area, default=None)
+    parts = shapely.get_parts(shapely.get_parts(shape))  # twice: in a collection there may be a MultiPolygon
+    polygons = [part for part in parts if isinstance(part, Polygon) and part.area > SMALLEST_AREA]
+    return max(polygons, key=lambda polygon: polygon.area, default=None)
 
 
 def clean(polygon: Polygon, width: int, height: int) -> Polygon | None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from urllib.parse import quote
-
-import jinja2
 
 from annotator.explain.check import Trust
-from annotator.text import printable
+from annotator.report.template import filled
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,15 @@ def write_explanations_page(
         model: its name and version.
         trust: what `annotator.explain.check.check` measured on some of these pictures.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    environment.filters["address"] = _address
-    template = environment.from_string(resources.files(__package__).joinpath("explanations.html.j2").read_text("utf-8"))
-    rows = [] if trust is None else _rows(trust)
-    return template.render(explained=explained, failures=failures, model=model, trust=trust, rows=rows)
+    return filled(
+        __package__,
+        "explanations.html.j2",
+        explained=explained,
+        failures=failures,
+        model=model,
+        trust=trust,
+        rows=[] if trust is None else _rows(trust),
+    )
 
 
 def _rows(trust: Trust) -> list[tuple[str, Mapping[str, tuple[float, float, float]]]]:
@@ -81,11 +80,3 @@ def _rows(trust: Trust) -> list[tuple[str, Mapping[str, tuple[float, float, floa
         ("score while what the map marks is taken away: less is better", trust.deletion),
         ("score while that is put into a blurred picture: more is better", trust.insertion),
     ]
-
-
-def _shown(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
-
-
-def _address(path: str) -> str:
-    return quote(os.fsencode(path))

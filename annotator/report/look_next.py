@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-import jinja2
+from annotator.report.template import filled
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,4 @@ def write_look_next_page(rows: Sequence[Row], among: int, tag: str, untagged: st
         tag: that they carry in Cytomine.
         untagged: why they do not carry it, empty if they do.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files(__package__).joinpath("look_next.html.j2").read_text("utf-8"))
-    shown = [(row.name, row.doubt, base64.b64encode(row.thumbnail).decode()) for row in rows]
-    return template.render(rows=shown, among=among, tag=tag, untagged=untagged)
+    return filled(__package__, "look_next.html.j2", rows=rows, among=among, tag=tag, untagged=untagged)

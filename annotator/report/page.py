@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from itertools import accumulate
 from typing import Any
 
-import jinja2
-
 from annotator.report.coco import Finding, Picture
-from annotator.text import printable
+from annotator.report.template import filled
 from annotator.vocabulary import by_mimo_id
 
 # Told apart also by people who see few colours (Okabe & Ito 2008), bright enough for lines on paintings.
@@ -36,9 +32,9 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
     every, pictures = len(pictures), _fitting(pictures)
     counts = Counter(finding.instrument for picture in pictures for finding in picture.findings)
     ranks = {name: number for number, (name, _) in enumerate(counts.most_common())}
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_shown)
-    template = environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
-    return template.render(
+    return filled(
+        __package__,
+        "page.html.j2",
         with_findings=sorted((picture for picture in pictures if picture.findings), key=lambda picture: -picture.best),
         without=[picture for picture in pictures if not picture.findings and picture.error is None],
         failed=[picture for picture in pictures if picture.error is not None],
@@ -52,7 +48,6 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
         pictures=len(pictures),
         with_nearest=any(finding.nearest for picture in pictures for finding in picture.findings),
         with_evidence=any(finding.evidence for picture in pictures for finding in picture.findings),
-        image_data=_data_address,
         corners=_corners,
         classification=_classification,
     )
@@ -63,14 +58,6 @@ def _fitting(pictures: Sequence[Picture]) -> list[Picture]:
     ordered = sorted(pictures, key=lambda picture: (picture.error is None, -picture.best))
     totals = accumulate(picture.weight for picture in ordered)
     return [picture for picture, total in zip(ordered, totals, strict=True) if total <= MOST_BYTES]
-
-
-def _shown(value: object) -> object:
-    return printable(value) if isinstance(value, str) else value
-
-
-def _data_address(jpeg: bytes) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
 def _corners(finding: Finding) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
-import jinja2
+from annotator.report.template import filled
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ def write_training_page(
         rows: figures on the images kept to judge by; none where there are too few.
         pictures: PNG files by their title.
     """
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files(__package__).joinpath("training.html.j2").read_text("utf-8"))
-    return template.render(
+    return filled(
+        __package__,
+        "training.html.j2",
         verdict=verdict,
         model=model,
         lineage=lineage,
@@ -62,5 +60,5 @@ def write_training_page(
         notes=notes,
         images=images,
         rows=rows,
-        pictures={title: base64.b64encode(content).decode() for title, content in pictures.items()},
+        pictures=pictures,
     )

@@ -36,8 +36,10 @@ from cytomine.utilities.descriptor_reader import read_descriptor
 from PIL import Image
 from shapely import wkt
 
+from annotator.__main__ import main
 from annotator.embedded import pixels, seed
 from annotator.embedded.process import running
+from annotator.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
 
@@ -445,3 +447,11 @@ def test_objects_survive_many_writers(server, project):
     assert all(server.store.get("job", job["id"])[f"field{i}"] == i for i in range(64))
     assert len(server.store.find("thing")) == 64
     assert np.unique([item["id"] for item in server.store.find("thing")]).size == 64
+
+
+def test_a_port_that_is_taken_is_told_as_such(server, tmp_path, capsys):
+    port = server.access.host.rpartition(":")[2]
+    assert main(["serve", "--data", str(tmp_path), "--port", port]) == ExitCode.USAGE
+    assert capsys.readouterr().err == (
+        f"Port {port} cannot be had: [Errno 98] Address already in use. Name another --port.\n"
+    )

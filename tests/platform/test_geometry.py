@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import Point, Polygon, box
 
+from annotator.embedded.annotations import valid_location
 from annotator.platform.geometry import MOST_POINTS, clean, flip, from_location, to_location
 
 coordinates = st.floats(-50, 150, allow_nan=False)
@@ -37,13 +38,25 @@ def test_whatever_goes_up_is_stored_unchanged(ring):
     assert not shape.interiors
     assert box(0, 0, 100, 80).covers(shape)
     assert shapely.get_num_coordinates(shape) <= MOST_POINTS
+    stored, tolerance = valid_location(location, 100, 80)
+    assert shapely.from_wkt(stored).equals_exact(shape)
+    assert tolerance == 0
 
 
 def test_round_outlines_keep_their_shape_within_200_points():
     circle = Point(500, 500).buffer(400, quad_segs=500)
     cleaned = clean(circle, 1000, 1000)
+    assert valid_location(cleaned.wkt, 1000, 1000)[1] == 0  # by the server's own rule
     assert shapely.get_num_coordinates(cleaned) <= MOST_POINTS
     assert cleaned.intersection(circle).area / cleaned.union(circle).area > 0.99
+
+
+@pytest.mark.parametrize("corners", [199, 200, 230, 249])
+def test_the_server_has_nothing_to_simplify(corners):
+    angles = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    radii = np.where(np.arange(corners) % 2, 300, 450)[:, None]  # a star: no corner can be left out
+    star = Polygon(500 + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    assert valid_location(to_location(star, 1000, 1000), 1000, 1000)[1] == 0
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.platform import images
 from annotator.platform.connection import Connection
 from annotator.platform.images import ProjectImage, choose_images, decode, fetch_pixels, fetch_rectangle
 
@@ -54,6 +55,23 @@ def test_every_kind_of_picture_comes_upright_as_rgb(connection, project, tmp_pat
     assert pixels.shape == (100, 200, 3)
     slope = np.polyfit(np.arange(200), pixels.mean(axis=(0, 2)), 1)[0]
     assert 0.8 < slope < 1.3  # grows from left to right as it was drawn (inks are not exact)
+
+
+def test_a_square_picture_is_turned_as_its_file_says():
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    square = RAMP.resize((100, 100))
+    content = encoded(square.convert("RGB").transpose(Image.Transpose.ROTATE_180), "JPEG", exif=exif, quality=95)
+    pixels = decode(content, ProjectImage(1, "a.jpg", 100, 100, None))
+    np.testing.assert_allclose(pixels[..., 0], np.asarray(square), atol=8)
+
+
+@pytest.mark.parametrize(
+    ("preview", "ways"), [("{}/thumb.png", 3), ("https://elsewhere.invalid/a.png", 2), ("{}.elsewhere.invalid/", 2)]
+)
+def test_a_preview_on_another_host_is_not_asked_for(connection, preview, ways):
+    image = ProjectImage(1, "a.png", 10, 10, preview.format(connection.host))
+    assert len(images._ways_to_ask(connection, image, 10)) == ways  # a request there would carry a signature
 
 
 @pytest.mark.parametrize("size", [(1, 1), (20_000, 12), (3, 900)])

@@ -107,6 +107,8 @@ def test_whom_to_believe_is_chosen(wall):
 
 def test_what_somebody_drew_counts_once_where_validated_annotations_are_left_out(wall):
     wall.validate(wall.draw(), location=WIDER)
+    wall.detect(ELSEWHERE)
+    wall.look_through()  # which says nothing of what is left over, for who looked through is not asked
     (judgement,), left_out = wall.said(reviewed=0)
     assert (judgement.verdict.value, judgement.polygon.area) == ("drawn", 3600)
     assert not left_out

@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from training.calibration import fit_box_score, threshold_expected, threshold_for
+from training.calibration import bin_of, expected_calibration_error, fit_box_score, threshold_expected, threshold_for
 
 
 def test_the_score_is_that_of_a_logistic_regression():
@@ -52,3 +52,9 @@ def test_an_expected_precision_by_hand():
     assert threshold_expected(scores, 0.7) == 0.5
     assert threshold_expected(scores, 0.5) == 0.1
     assert threshold_expected(scores, 0.95) == 0.9
+
+
+def test_a_confidence_on_a_border_is_in_the_lower_bin():
+    assert bin_of(np.array([0.0, 0.1, 0.2, 0.21, 0.4, 1.0]), 5).tolist() == [0, 0, 0, 1, 1, 4]
+    # 0.2 and 0.1 share a bin: their mean is 0.15, one of two is right
+    assert expected_calibration_error(np.array([0.2, 0.1]), np.array([True, False]), 5) == pytest.approx(0.35)

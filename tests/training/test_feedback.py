@@ -6,7 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotator.detection import windows
+from annotator.detection import Detections, windows
 from annotator.detection.boxes import intersection_over_union
 from annotator.models.backbones import STRIDE
 from annotator.models.bundle import Label
@@ -73,8 +73,20 @@ def test_a_rejected_detection_shows_nothing_and_a_difficult_region_counts_for_ne
     found = examples(random, rejected)
     assert (found.targets == -1).all()
     assert found.weights.sum() == pytest.approx(feedback.REJECTED)
+    both = Picture(tmp_path / "a.png", "a", (Region(HARP, box),), complete=False, rejected=(box,))
+    assert (examples(random, both).targets == 1).all()  # what was drawn at its place is no background
     whole = Picture(tmp_path / "a.png", "a", (Region(LUTE, (0.0, 0.0, 384.0, 288.0), difficult=True),))
     assert len(examples(random, whole).targets) == 0
+
+
+@pytest.mark.parametrize(("complete", "scores"), [(True, [0.9, 0.8]), (False, [0.9])])
+def test_where_nobody_looked_a_detection_is_not_wrong(complete, scores, tmp_path):
+    boxes = np.array([[0, 0, 50, 50], [200, 200, 260, 260]], float)
+    located = Detections(boxes, np.zeros(2, int), np.array([0.9, 0.8]))
+    picture = Picture(tmp_path / "a.png", "a", (Region(HARP, (0.0, 0.0, 50.0, 50.0)),), complete=complete)
+    found, right = feedback._judged(located, picture)
+    assert found.tolist() == scores
+    assert right.tolist() == [score == 0.9 for score in scores]
 
 
 @hypothesis.given(

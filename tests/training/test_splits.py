@@ -52,6 +52,8 @@ def test_leaks_are_told(pictures):
     with pytest.raises(AnnotatorError, match="earlier stage"):
         splits.check_leaks(splits.Split((pictures[2],), (), ()), prints, {prints[pictures[2]].sha256})
     copy = replace(pictures[2], sources=(prints[pictures[4]].sha256,))
+    with pytest.raises(AnnotatorError, match="earlier stage"):
+        splits.check_leaks(splits.Split((copy,), (), ()), {copy: prints[pictures[2]]}, set(copy.sources))
     other = replace(pictures[6], sources=copy.sources)
     for held in (pictures[4], other):
         with pytest.raises(AnnotatorError, match="was made of what is kept to judge by"):

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import io
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import keras
 import numpy as np
 from PIL import Image
@@ -25,8 +21,8 @@ from sklearn.random_projection import SparseRandomProjection
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.outcome import many
-from annotator.pictures import open_rgb, picture_files
-from annotator.text import printable
+from annotator.pictures import jpeg, open_rgb, picture_files
+from annotator.report.template import filled
 from training import devices, plots
 from training.style.representation import square, style_network, styles_of
 
@@ -269,10 +265,8 @@ def _page(
             positions(styles[mapped]), found.labels[mapped], np.isin(mapped, found.medoids), out / "map.png"
         )
 
-    def shown(members: np.ndarray) -> list[dict[str, str]]:
-        return [
-            {"name": printable(files[i].relative_to(images).as_posix()), "data": _thumbnail(files[i])} for i in members
-        ]
+    def shown(members: np.ndarray) -> list[dict[str, object]]:
+        return [{"name": files[i].relative_to(images).as_posix(), "thumbnail": _thumbnail(files[i])} for i in members]
 
     groups = []
     for label, middle in enumerate(found.medoids):
@@ -281,10 +275,10 @@ def _page(
         nearest = members[np.lexsort((members, members != middle, distances))]
         groups.append({"size": len(members), "pictures": shown(nearest[:SHOWN])})
     alone = np.flatnonzero(found.labels < 0)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(resources.files(__package__).joinpath("clusters.html.j2").read_text("utf-8"))
     swept = LEAST <= len(files) <= SWEPT
-    content = template.render(
+    content = filled(
+        __package__,
+        "clusters.html.j2",
         count=len(files),
         groups=groups,
         alone={"size": len(alone), "pictures": shown(alone[:SHOWN])},
@@ -302,9 +296,7 @@ def _page(
     (out / "index.html").write_text(content, encoding="utf-8")
 
 
-def _thumbnail(file: Path) -> str:
+def _thumbnail(file: Path) -> bytes:
     picture = Image.fromarray(open_rgb(file))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    content = io.BytesIO()
-    picture.save(content, "JPEG", quality=80)
-    return base64.b64encode(content.getvalue()).decode()
+    return jpeg(picture, 80)

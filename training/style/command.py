@@ -69,7 +69,7 @@ def add(commands: Any, formats: Sequence[str]) -> None:
     apply = own.add_parser(
         "apply",
         help="restyle a folder of pictures with the network of a train-fast",
-        description="Restyle all pictures of a folder, at any depth, into OUT, under their names.",
+        description="Restyle all pictures of a folder, at any depth, into OUT, as JPEG files under their names.",
     )
     apply.add_argument("--network", type=Path, required=True, help="folder of the train-fast")
     apply.add_argument("--images", type=Path, required=True, help="folder of pictures, at any depth")

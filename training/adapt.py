@@ -61,9 +61,9 @@ def run(settings: AdversarialSettings, out: Path) -> Model:
         AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) as `photographs.run`; there is too little of the target; it
             shares pictures with the source, or holds pictures that the model is to be judged by.
     """
-    runs.claim(out, settings)
     devices.prepare(settings.seed)
     begun = bundle.load(Path(settings.model)) if settings.model else None
+    runs.claim(out, settings, begun)
     unlabelled = target_pictures(Path(settings.target), begun)
     _, fingerprints = runs.read_sources(settings)
     pictures = photographs.enough(list(fingerprints))

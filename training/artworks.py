@@ -41,12 +41,12 @@ def run(settings: Settings, out: Path) -> Model:
         AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) the folder holds another run; no picture has a box; see
             `datasets`.
     """
-    runs.claim(out, settings)
     devices.prepare(settings.seed)
+    begun = bundle.load(Path(settings.model)) if settings.model else None
+    runs.claim(out, settings, begun)
     _, fingerprints = runs.read_sources(settings)
     pictures = with_boxes(list(fingerprints))
     labels = labels_of(pictures)
-    begun = bundle.load(Path(settings.model)) if settings.model else None
     parts = runs.part(pictures, fingerprints, begun, settings.seed, out / runs.SPLITS)
     print(f"{len(pictures)} pictures of {len(labels)} instruments: {runs.sizes(parts)}.", flush=True)
     box_head = out / BOX_HEAD
@@ -135,14 +135,26 @@ def calibrated(model: Model, development: Sequence[Picture]) -> Model:
     """The model with the score and the thresholds that fit pictures that it did not learn from.
 
     The score becomes the probability that a detection is right, the thresholds the lowest scores from which detections
-    are right with probability `PRECISION`; a label found less than `LEAST_FOUND` times has the threshold of all.
+    are right with probability `PRECISION`; a label found less than `LEAST_FOUND` times has the threshold of all. Where
+    the pictures do not carry that, it is said.
     """
     witnesses, _, labels, right = found_in(model, development)
     if not right.any() or right.all():
+        print(
+            f"{right.sum()} of {len(right)} detections on the development split are right: too few to calibrate by. "
+            "Scores are no probabilities, and thresholds are as they were. Add pictures with boxes.",
+            file=sys.stderr,
+        )
         return model
     a, b, c = calibration.fit_box_score(witnesses, right)
     scores = scanner.box_scores(witnesses[:, 0], expit(witnesses[:, 1]), (a, b, c))
     threshold = calibration.threshold_for(scores, right, PRECISION)
+    if threshold == 1:
+        print(
+            f"At no score are detections on the development split right with probability {PRECISION:g}: by itself the "
+            "model shows none or few. Add pictures with boxes, or give a threshold where it is used.",
+            file=sys.stderr,
+        )
     thresholds = [
         calibration.threshold_for(scores[labels == label], right[labels == label], PRECISION)
         if (labels == label).sum() >= LEAST_FOUND

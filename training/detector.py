@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -381,6 +382,8 @@ def train_box_head(
         seed: of the choice of parts.
         epochs: at the most.
     """
+    for left in folder.glob("seen-*"):  # by a run that was killed
+        shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix="seen-", dir=folder) as cache:
         count, held_count = (min(PARTS * len(own), most) for own, most in ((training, SEEN), (development, SEEN // 8)))
         seen, wanted = _look(model, training, count, Path(cache), "learn", seed)

@@ -37,11 +37,12 @@ def run(model_path: Path | None, data: Path, format_name: str | None, out: Path)
     model = bundle.load(model_path) if model_path else builtin.load()
     fingerprints = readable(datasets.read(data, format_name))
     pictures = list(fingerprints)
-    learnt_from = set(model.configuration.training_pictures) & {one.sha256 for one in fingerprints.values()}
-    if learnt_from:
+    learnt = set(model.configuration.training_pictures)
+    seen = sum(not learnt.isdisjoint((one.sha256, *picture.sources)) for picture, one in fingerprints.items())
+    if seen:
         print(
-            f"{len(learnt_from)} of the {len(pictures)} pictures are among those that the model learnt from: the "
-            "figures flatter it.",
+            f"{seen} of the {len(pictures)} pictures are among those that the model learnt from, or were made of them: "
+            "the figures flatter it.",
             file=sys.stderr,
         )
     unknown = [label.name for label in labels_of(pictures) if label not in model.labels]

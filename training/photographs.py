@@ -35,10 +35,10 @@ def run(settings: Settings, out: Path) -> Model:
     Raises:
         AnnotatorError: (USAGE, BAD_MODEL, BAD_IMAGE) the folder holds another run; the data do not do; see `datasets`.
     """
-    runs.claim(out, settings)
     devices.prepare(settings.seed)
-    sources, fingerprints = runs.read_sources(settings)
     begun = bundle.load(Path(settings.model)) if settings.model else None
+    runs.claim(out, settings, begun)
+    sources, fingerprints = runs.read_sources(settings)
     pictures = enough(list(fingerprints))
     # All are parted, as in `compose` and `stylise`, which do not know what is left out here.
     parts = runs.part(list(fingerprints), fingerprints, begun, settings.seed, out / runs.SPLITS).only(pictures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -47,22 +48,27 @@ class Settings:
     seed: int
 
 
-def claim(out: Path, settings: Any) -> None:
+def claim(out: Path, settings: Any, begun: Model | None = None) -> None:
     """Make the run's folder and note what it is for.
 
     Args:
         out: the folder.
         settings: any dataclass.
+        begun: the model that the run starts from: another one may lie under its name when the run is to go on.
 
     Raises:
-        AnnotatorError: (USAGE) it belongs to a run with other settings.
+        AnnotatorError: (USAGE) it belongs to a run with other settings, or from another model.
     """
-    content = json.dumps(asdict(settings), indent=1)
+    values = asdict(settings) | ({"model_version": begun.version} if begun else {})
+    content = json.dumps(values, indent=1)
     out.mkdir(parents=True, exist_ok=True)
     path = out / CONFIGURATION
-    if path.exists() and path.read_text(encoding="utf-8") != content:
+    # A run that got no further than this, for a mistyped folder say, has nothing to go on with.
+    more = any(file.name != CONFIGURATION for file in out.iterdir())
+    if more and path.exists() and path.read_text(encoding="utf-8") != content:
         raise AnnotatorError(
-            f"The folder {str(out)!r} holds a run with other settings (see {CONFIGURATION}). Name another folder.",
+            f"The folder {str(out)!r} holds a run with other settings or from another model (see {CONFIGURATION}). "
+            "Name another folder.",
             ExitCode.USAGE,
         )
     write_whole(path, content.encode())
@@ -89,34 +95,37 @@ def part(
     path: Path,
     unlabelled: Mapping[Picture, Fingerprint] | None = None,
 ) -> Split:
-    """Part the pictures, keep what an earlier stage was tested on as test, check for leaks, and note it in ``path``.
+    """Part the pictures, keep what an earlier stage had for what, check for leaks, and note it in ``path``.
 
     Args:
         pictures: labelled ones.
         fingerprints: of each.
         begun: the model of the earlier stage.
         seed: for which go where.
-        path: a table of what is for what; where a run began with another one, it does not go on.
+        path: a table of what is for what, and a digest of what each was labelled with; where a run began with another
+            one, it does not go on.
         unlabelled: those that are learnt from as target, to be noted too.
 
     Raises:
-        AnnotatorError: (USAGE) there are too few pictures, what is learnt from would be judged by, or the pictures are
-            others than when the run began.
+        AnnotatorError: (USAGE) there are too few pictures, what is learnt from would be judged by, or the pictures or
+            their labels are others than when the run began.
     """
-    frozen = begun.configuration.test_pictures if begun else ()
-    parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, frozen)
-    splits.check_leaks(parts, fingerprints, frozen)
+    before = begun.configuration if begun else None
+    earlier = {digest: name for name in PARTS for digest in getattr(before, f"{name}_pictures", ())}
+    parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, earlier)
+    splits.check_leaks(parts, fingerprints, earlier)
     table = io.StringIO()
     writer = csv.writer(table)
-    writer.writerow(["split", "file", "group", "sha256"])
-    for name in PARTS:
-        for picture in getattr(parts, name):
-            writer.writerow([name, picture.path, picture.group, fingerprints[picture].sha256])
-    writer.writerows(["target", picture.path, picture.group, one.sha256] for picture, one in (unlabelled or {}).items())
+    writer.writerow(["split", "file", "group", "sha256", "labels"])
+    every = [(name, picture, fingerprints[picture]) for name in PARTS for picture in getattr(parts, name)]
+    for name, picture, one in [*every, *(("target", *item) for item in (unlabelled or {}).items())]:
+        said = hashlib.sha256(repr(picture.regions).encode()).hexdigest()[:12]
+        writer.writerow([name, picture.path, picture.group, one.sha256, said])
     content = table.getvalue().encode()
     if path.exists() and path.read_bytes() != content:
         raise AnnotatorError(
-            f"The pictures are others than when the run in {str(path.parent)!r} began. Name another folder.",
+            f"The pictures, or their labels, are others than when the run in {str(path.parent)!r} began. Name another "
+            "folder.",
             ExitCode.USAGE,
         )
     write_whole(path, content)
@@ -151,14 +160,17 @@ def save(
     old = model.configuration
     (out / METRICS).write_text(json.dumps(figures, indent=1), encoding="utf-8")
     source = ", ".join(Path(folder).name for folder in settings.data)
-    learnt = {digest for one in parts.training for digest in (fingerprints[one].sha256, *one.sources)}
-    tested = {digest for one in parts.test for digest in (fingerprints[one].sha256, *one.sources)}
+    learnt, chose, tested = (
+        {digest for one in own for digest in (fingerprints[one].sha256, *one.sources)}
+        for own in (parts.training, parts.development, parts.test)
+    )
     configuration = replace(
         old,
         name=f"{old.backbone}, {stage}",
         lineage=(*old.lineage, f"{stage} ({source}), {settings.mode}, seed {settings.seed}"),
         metrics={name: value["value"] for name, value in figures.items()},
         test_pictures=tuple(sorted(tested | set(old.test_pictures))),
+        development_pictures=tuple(sorted(chose | set(old.development_pictures))),
         training_pictures=tuple(sorted(learnt | set(old.training_pictures))),
     )
     bundle.save(Model(configuration, model.network, ""), out / MODEL)

@@ -1,7 +1,8 @@
 """Part labelled pictures into training, development and test so that nothing seen in one is judged in another.
 
 Pictures of one artwork or museum object stay together, and so do near-duplicates (a museum's and a Flickr copy of one
-painting), which a perceptual hash finds. What a model was tested on stays test for every model that starts from it.
+painting), which a perceptual hash finds. What a model was tested on stays test for every model that starts from it, and
+what it learnt from or was chosen by is learnt from or chooses again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 from PIL import Image
@@ -51,11 +53,21 @@ class Split:
     test: tuple[Picture, ...]
 
     def only(self, chosen: Collection[Picture]) -> Split:
-        """Some of the pictures, each for what it was."""
+        """Some of the pictures, each for what it was.
+
+        Raises:
+            AnnotatorError: (USAGE) none of them is for one of the three.
+        """
         kept = set(chosen)
-        return Split(
-            *(tuple(one for one in part if one in kept) for part in (self.training, self.development, self.test))
-        )
+        parts = {name: tuple(one for one in getattr(self, name) if one in kept) for name in PARTS}
+        for name, some in parts.items():
+            if not some:
+                raise AnnotatorError(
+                    f"None of the {len(kept)} pictures whose labels have enough objects is for {name}. Add pictures of "
+                    "these, take out those of others, or give another seed.",
+                    ExitCode.USAGE,
+                )
+        return Split(**parts)
 
 
 def perceptual_hash(image: np.ndarray) -> int:
@@ -130,48 +142,62 @@ def split(
     pictures: Sequence[Picture],
     fingerprints: Sequence[Fingerprint],
     seed: int,
-    frozen_test: Collection[str] = (),
+    earlier: Mapping[str, str] = MappingProxyType({}),
 ) -> Split:
     """Part pictures into about 70 % training, 10 % development and 20 % test, each label alike where possible.
 
-    Pictures whose data set says what they are for (`Picture.part`) are that; only the others are parted.
+    Pictures whose data set says what they are for (`Picture.part`) are that, and those of an earlier stage what they
+    were there, with all of their group; only the others are parted.
 
     Args:
         pictures: what is parted.
         fingerprints: of each.
         seed: for which groups go where.
-        frozen_test: SHA-256 digits of pictures that must be test pictures, with all of their group.
+        earlier: by SHA-256 digits what pictures were for in an earlier stage, "training", "development" or "test".
+            A group of which several are told is test before it is development, and that before it is training.
 
     Raises:
         AnnotatorError: (USAGE) there are fewer groups than it takes.
     """
     given = {name: tuple(one for one in pictures if one.part == name) for name in PARTS}
     free_prints = [one for one, picture in zip(fingerprints, pictures, strict=True) if not picture.part]
-    own = _split([picture for picture in pictures if not picture.part], free_prints, seed, frozen_test)
+    own = _split([picture for picture in pictures if not picture.part], free_prints, seed, earlier)
     parts = {name: given[name] + getattr(own, name) for name in given}
     for name, some in parts.items():
         if not some:
             raise AnnotatorError(
-                f"No picture is for {name}: where the data say what pictures are for, give some of each of "
-                f"{', '.join(parts)}, or leave the split of some empty.",
+                f"No picture is for {name}. What the data, or an earlier stage, say that pictures are for they stay: "
+                f"give some of each of {', '.join(parts)}, or add pictures that are for nothing yet.",
                 ExitCode.USAGE,
             )
     return Split(**parts)
 
 
 def _split(
-    pictures: Sequence[Picture], fingerprints: Sequence[Fingerprint], seed: int, frozen_test: Collection[str]
+    pictures: Sequence[Picture], fingerprints: Sequence[Fingerprint], seed: int, earlier: Mapping[str, str]
 ) -> Split:
     if not pictures:
         return Split((), (), ())
     groups = joined_groups([picture.group for picture in pictures], near_duplicates(fingerprints))
-    frozen_groups = {group for group, one in zip(groups, fingerprints, strict=True) if one.sha256 in set(frozen_test)}
-    frozen = np.isin(groups, list(frozen_groups))
-    free = np.flatnonzero(~frozen).tolist()
-    if len(np.unique(groups[free])) < FOLDS:
+    of_group: dict[int, str] = {}
+    for name in PARTS:  # test last: it has the last word
+        of_group |= {
+            group: name
+            for group, one in zip(groups.tolist(), fingerprints, strict=True)
+            if earlier.get(one.sha256) == name
+        }
+    was = [of_group.get(group, "") for group in groups.tolist()]
+    kept = Split(*(tuple(one for one, own in zip(pictures, was, strict=True) if own == name) for name in PARTS))
+    free = [number for number, own in enumerate(was) if not own]
+    if not free:
+        return kept
+    objects = len(np.unique(groups[free]))
+    if objects < FOLDS and kept.development and kept.test:  # a few new ones: what chooses and judges is there
+        return replace(kept, training=kept.training + tuple(pictures[i] for i in free))
+    if objects < FOLDS:
         raise AnnotatorError(
-            f"{len(pictures)} pictures of {len(np.unique(groups))} objects are too few to part into training, "
-            f"development and test: {FOLDS} objects are the least. Add pictures.",
+            f"{len(free)} pictures of {objects} objects are too few to part into training, development and test: "
+            f"{FOLDS} objects are the least. Add pictures.",
             ExitCode.USAGE,
         )
     names = [pictures[i].regions[0].label.name if pictures[i].regions else "" for i in free]
@@ -188,12 +214,18 @@ def _split(
         return tuple(pictures[free[i]] for i in np.flatnonzero(np.isin(fold, list(numbers))).tolist())
 
     # A few test pictures of an earlier stage must not crowd out a test on this stage's own data.
-    kept = tuple(pictures[i] for i in np.flatnonzero(frozen).tolist())
-    return Split(chosen(range(3, FOLDS)), chosen([0]), kept + chosen([1, 2]))
+    return Split(kept.training + chosen(range(3, FOLDS)), kept.development + chosen([0]), kept.test + chosen([1, 2]))
 
 
-def check_leaks(parts: Split, fingerprints: Mapping[Picture, Fingerprint], frozen_test: Collection[str] = ()) -> None:
+def check_leaks(
+    parts: Split, fingerprints: Mapping[Picture, Fingerprint], earlier: Mapping[str, str] = MappingProxyType({})
+) -> None:
     """Fail loudly where a picture, its near-duplicate or another view of its object is judged and learnt from.
+
+    Args:
+        parts: which picture is for what.
+        fingerprints: of each.
+        earlier: as for `split`.
 
     Raises:
         AnnotatorError: (USAGE) with the first such pair.
@@ -205,10 +237,17 @@ def check_leaks(parts: Split, fingerprints: Mapping[Picture, Fingerprint], froze
         other_part, other = seen.setdefault(picture.group, (int(number), picture))
         if other_part != number:
             raise _leak(picture, other, "are views of one object")
-        if number == 0 and not {fingerprints[picture].sha256, *picture.sources}.isdisjoint(frozen_test):
+        own = fingerprints[picture].sha256
+        if number == 0 and "test" in {earlier.get(digest) for digest in (own, *picture.sources)}:
             raise AnnotatorError(
                 f"Leak: {picture.path.name!r} would be learnt from, but an earlier stage is tested on it, or on a "
                 "picture that it was composed of. Give both stages the same data and seed.",
+                ExitCode.USAGE,
+            )
+        if number == 2 and earlier.get(own) == "training":
+            raise AnnotatorError(
+                f"Leak: {picture.path.name!r} would be judged by, but an earlier stage learnt from it. Give both "
+                "stages the same data and seed.",
                 ExitCode.USAGE,
             )
     for first, second in near_duplicates([fingerprints[picture] for picture in order]):

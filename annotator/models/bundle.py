@@ -57,7 +57,9 @@ class Configuration:
         metrics: what was measured, by name.
         test_pictures: the first twelve hexadecimal digits of the SHA-256 of each picture that it was tested on, so that
             no later stage learns from them.
-        training_pictures: the same of those that it learnt from, so that nobody judges it by them unawares.
+        development_pictures: the same of those that it was chosen and calibrated by.
+        training_pictures: the same of those that it learnt from, so that nobody judges it, or a later stage, by them
+            unawares.
         box_score: None for a model without a box head; else the score of a box is the logistic function of
             a * objectness + b * log-odds of any instrument + c.
         odds_score: for a model without a box head: the score is the logistic function of a * log-odds of any instrument
@@ -74,6 +76,7 @@ class Configuration:
     lineage: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     test_pictures: tuple[str, ...] = ()
+    development_pictures: tuple[str, ...] = ()
     training_pictures: tuple[str, ...] = ()
     box_score: tuple[float, float, float] | None = None
     thresholds: tuple[float, ...] = ()
@@ -226,7 +229,7 @@ def _parse(content: bytes) -> Configuration:
     values["labels"] = tuple(Label(str(label["name"]), label["mimo_id"]) for label in values["labels"])
     values["class_labels"] = tuple(int(position) for position in values["class_labels"])
     values["lineage"] = tuple(values["lineage"])
-    for name in ("test_pictures", "training_pictures", "thresholds"):
+    for name in ("test_pictures", "development_pictures", "training_pictures", "thresholds"):
         values[name] = tuple(values.get(name, ()))
     if values.get("box_score") is not None:
         a, b, c = values["box_score"]

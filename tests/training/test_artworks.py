@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,12 +13,14 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
+from annotator.detection import detector
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Label
+from annotator.pictures import open_rgb
 from tests.training.test_compose import photograph
 from tests.training.test_photographs import ROOT, run, start
-from training import artworks, loop
+from training import artworks, loop, transfer
 from training.datasets import Picture, Region
 
 
@@ -106,6 +109,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(head_run, composed, tmp_p
     assert not (tmp_path / "killed" / "model").exists()
     again = run(*arguments(composed, tmp_path / "killed"))
     assert again.returncode == 0, again.stderr
+    assert not list((tmp_path / "killed" / "box_head").glob("seen-*"))  # nor the gigabytes that the kill left
     weights = [out / "model" / bundle.WEIGHTS for out in (head_run[1], tmp_path / "killed")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
 
@@ -179,3 +183,18 @@ def test_what_an_earlier_stage_was_tested_on_is_not_learnt_from(head_run, compos
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
     result = run(*arguments(tmp_path / "data", tmp_path / "run", "--model", head_run[1] / "model"))
     assert (result.returncode, "an earlier stage is tested on it" in result.stderr) == (2, True)
+
+
+def test_scores_and_thresholds_that_nothing_is_known_of_are_told(small, builtin_model, capsys):
+    model = transfer.extended(builtin_model, [], boxes=True)
+    pictures = [Picture(path, path.name) for path in sorted(small.glob("*.png"))]
+    scores = [artworks.found_in(model, [picture])[1] for picture in pictures]
+    assert sum(map(len, scores)) > 2
+    assert artworks.calibrated(model, pictures) is model
+    assert f"0 of {sum(map(len, scores))} detections on the development split are right" in capsys.readouterr().err
+    # Of all detections only the least is right.
+    number = int(np.argmin([min(own, default=2) for own in scores]))
+    least = detector.detect(model, open_rgb(pictures[number].path), 0.0, 100)[-1:]
+    pictures[number] = replace(pictures[number], regions=(Region(model.labels[0], tuple(least.boxes[0].tolist())),))
+    assert artworks.calibrated(model, pictures).threshold == 1
+    assert "At no score are detections" in capsys.readouterr().err

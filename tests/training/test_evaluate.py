@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from annotator.detection import detector
+from annotator.models import bundle
 from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
 from training import evaluate
@@ -21,6 +22,15 @@ def test_each_label_that_the_model_lacks_counts_in_macro_f1(tmp_path, small):
     assert found["accuracy"]["value"] == pytest.approx(1 / 3, abs=1e-4)
     # The harp is right, the two that have no name never are: taken for one label they would make it at least 1/2.
     assert found["macro_f1"]["value"] == pytest.approx(1 / 3, abs=1e-4)
+
+
+def test_copies_of_what_the_model_learnt_from_are_told(tmp_path, small, builtin_model, capsys):
+    learnt = replace(builtin_model.configuration, training_pictures=("0123456789ab",))
+    bundle.save(Model(learnt, builtin_model.network, ""), tmp_path / "model")
+    (tmp_path / "a.png").write_bytes((small / "harp_in_oil.png").read_bytes())
+    (tmp_path / "labels.csv").write_text("file,label,sources\na.png,harp,0123456789ab ba9876543210\n")
+    evaluate.run(tmp_path / "model", tmp_path, None, tmp_path / "out")
+    assert "1 of the 1 pictures are among those that the model learnt from, or were made" in capsys.readouterr().err
 
 
 def test_pictures_without_any_instrument_give_false_boxes_and_no_precision(tmp_path, small):

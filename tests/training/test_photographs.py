@@ -90,6 +90,15 @@ def test_evaluate_photographs(head_run, photographs, tmp_path):
         assert figure["low"] <= figure["value"] <= figure["high"]
 
 
+def test_a_stage_made_from_it_judges_by_nothing_that_it_learnt_from(head_run, photographs, tmp_path):
+    more = ("--model", head_run[1] / "model", "--seed", "8")
+    result = run("photographs", "--data", photographs, "--out", tmp_path / "run", *more)
+    assert result.returncode == 0, result.stderr
+    first, second = (bundle.load(out / "model").configuration for out in (head_run[1], tmp_path / "run"))
+    assert not set(first.training_pictures) & set(second.test_pictures)
+    assert set(first.development_pictures) == set(second.development_pictures)
+
+
 def test_another_run_is_not_overwritten(head_run, photographs):
     result = run("photographs", "--data", photographs, "--out", head_run[1], "--seed", "8")
     assert result.returncode == 2

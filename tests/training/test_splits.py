@@ -8,6 +8,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
 from training import runs, splits
 from training.datasets import Picture, Region
+from training.datasets.pictures import PARTS
 from training.splits import Fingerprint
 
 
@@ -34,11 +35,28 @@ def test_groups_stay_together_and_seeds_repeat(pictures):
 
 def test_what_an_earlier_stage_was_tested_on_stays_test(pictures):
     prints = [splits.fingerprint(picture) for picture in pictures]
-    frozen = {prints[0].sha256}
+    earlier = {prints[0].sha256: "test"}
     for seed in range(5):
-        parts = splits.split(pictures, prints, seed, frozen)
+        parts = splits.split(pictures, prints, seed, earlier)
         assert {pictures[0], pictures[1]} <= set(parts.test)
-        splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)), frozen)
+        splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)), earlier)
+
+
+def test_what_an_earlier_stage_learnt_from_judges_no_later_one(pictures):
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    first = splits.split(pictures[:60], prints[:60], 1)
+    number_of = {picture: number for number, picture in enumerate(pictures)}
+    earlier = {prints[number_of[one]].sha256: name for name in PARTS for one in getattr(first, name)}
+    again = splits.split(pictures[:60], prints[:60], 8, earlier)
+    assert [set(getattr(again, name)) for name in PARTS] == [set(getattr(first, name)) for name in PARTS]
+    few, more = (splits.split(pictures[:n], prints[:n], 8, earlier) for n in (64, 80))
+    assert set(few.training) == {*first.training, *pictures[60:64]}  # too few to part: they teach
+    assert set(first.test) < set(more.test)  # of enough new ones some judge
+    for parts in (few, more):
+        assert not set(first.training) & {*parts.development, *parts.test}
+        splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)), earlier)
+    with pytest.raises(AnnotatorError, match="No picture is for development"):
+        splits.split(pictures, prints, 8, {one.sha256: "training" for one in prints})
 
 
 def test_leaks_are_told(pictures):
@@ -50,10 +68,14 @@ def test_leaks_are_told(pictures):
     with pytest.raises(AnnotatorError, match="nearly the same"):
         splits.check_leaks(splits.Split((pictures[2],), (), (pictures[4],)), near)
     with pytest.raises(AnnotatorError, match="earlier stage"):
-        splits.check_leaks(splits.Split((pictures[2],), (), ()), prints, {prints[pictures[2]].sha256})
+        splits.check_leaks(splits.Split((pictures[2],), (), ()), prints, {prints[pictures[2]].sha256: "test"})
+    with pytest.raises(AnnotatorError, match="an earlier stage learnt from it"):
+        splits.check_leaks(splits.Split((), (), (pictures[2],)), prints, {prints[pictures[2]].sha256: "training"})
     copy = replace(pictures[2], sources=(prints[pictures[4]].sha256,))
     with pytest.raises(AnnotatorError, match="earlier stage"):
-        splits.check_leaks(splits.Split((copy,), (), ()), {copy: prints[pictures[2]]}, set(copy.sources))
+        splits.check_leaks(
+            splits.Split((copy,), (), ()), {copy: prints[pictures[2]]}, dict.fromkeys(copy.sources, "test")
+        )
     other = replace(pictures[6], sources=copy.sources)
     for held in (pictures[4], other):
         with pytest.raises(AnnotatorError, match="was made of what is kept to judge by"):
@@ -76,6 +98,24 @@ def test_a_run_goes_on_only_with_the_pictures_that_it_began_with(pictures, tmp_p
     assert runs.part(pictures[:60], prints, None, 7, table) == parts
     with pytest.raises(AnnotatorError, match="Name another folder"):  # or what was learnt from would judge
         runs.part(pictures, prints, None, 7, table)
+    named = [replace(one, regions=(Region(Label("label 1"), (0.0, 0.0, 9.0, 9.0)),)) for one in pictures[:60]]
+    moved = [replace(one, regions=(Region(Label("label 1"), (0.0, 0.0, 9.0, 5.0)),)) for one in pictures[:60]]
+    boxed = [{new: prints[old] for new, old in zip(own, pictures, strict=False)} for own in (named, moved)]
+    assert runs.part(named, boxed[0], None, 7, tmp_path / "boxes.csv")
+    with pytest.raises(AnnotatorError, match="or their labels"):  # or half would be learnt from the old boxes
+        runs.part(moved, boxed[1], None, 7, tmp_path / "boxes.csv")
+
+
+def test_a_run_that_did_not_get_beyond_its_settings_binds_nobody(tmp_path, builtin_model):
+    usual = {"format": None, "mode": "head", "backbone": "", "weights": "", "model": "m", "epochs": 1, "seed": 7}
+    mistyped, right = (runs.Settings(data=(data,), **usual) for data in ("typo", "data"))
+    runs.claim(tmp_path, mistyped)
+    runs.claim(tmp_path, right, builtin_model)
+    (tmp_path / runs.SPLITS).write_text("")
+    runs.claim(tmp_path, right, builtin_model)
+    for settings, model in ((mistyped, builtin_model), (right, replace(builtin_model, version="other"))):
+        with pytest.raises(AnnotatorError, match="other settings or from another model"):
+            runs.claim(tmp_path, settings, model)
 
 
 def test_too_few_to_part(pictures):
@@ -88,6 +128,14 @@ def test_labels_with_less_pictures_than_folds_are_parted_all_the_same(pictures):
     parts = splits.split(few, [splits.fingerprint(one) for one in few], 1)
     assert [len(part) for part in (parts.training, parts.development, parts.test)] == pytest.approx([8, 1, 3], abs=1)
     assert len({*parts.training, *parts.development, *parts.test}) == 12
+
+
+def test_chosen_pictures_must_be_of_every_part(pictures):
+    parts = splits.split(pictures, [splits.fingerprint(one) for one in pictures], 1)
+    assert parts.only(pictures) == parts
+    for name in PARTS:
+        with pytest.raises(AnnotatorError, match=f"is for {name}"):
+            parts.only({*pictures} - {*getattr(parts, name)})
 
 
 def test_pictures_that_cannot_be_read_are_named_and_left_out(pictures, tmp_path, capsys):

@@ -45,8 +45,11 @@ def _class_names(path: Path) -> dict[str, str]:
     tables = sorted(path.glob("*class-descriptions*.csv"))
     if not tables:
         raise AnnotatorError(f"There is no table *class-descriptions*.csv in {str(path)!r}.", ExitCode.USAGE)
-    with tables[0].open(encoding="utf-8", newline="") as file:
-        return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+    try:
+        with tables[0].open(encoding="utf-8-sig", newline="") as file:
+            return {row[0]: row[1] for row in csv.reader(file) if len(row) == 2}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise AnnotatorError(f"The table {tables[0].name!r} cannot be read: {error}.", ExitCode.USAGE) from error
 
 
 def _regions(file: Path, rows: list[dict[str, str]], names: dict[str, str]) -> tuple[Region, ...]:

@@ -117,6 +117,12 @@ def test_openimages(tmp_path, save):
     (found,) = datasets.read(tmp_path, "openimages")
     assert [region.difficult for region in found.regions] == [False, True]
     assert found.regions[0].box == pytest.approx((20, 20, 100, 90))
+    table = tmp_path / "class-descriptions-boxable.csv"
+    table.write_bytes(b"\xef\xbb\xbf" + table.read_bytes())  # a byte order mark, as spreadsheets write it
+    assert datasets.read(tmp_path, "openimages") == [found]
+    table.write_bytes("/m/0342h,Gitarre\n/m/0l14md,Fl\N{LATIN SMALL LETTER O WITH DIAERESIS}te\n".encode("latin-1"))
+    with pytest.raises(AnnotatorError, match="The table 'class-descriptions-boxable"):
+        datasets.read(tmp_path, "openimages")
 
 
 @pytest.mark.parametrize(

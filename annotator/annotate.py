@@ -103,17 +103,17 @@ def annotate(
 
         evidence = Evidence(model)
 
-    def finer(image: ProjectImage) -> dict[str, Finer]:
+    def finer(image: ProjectImage) -> Finer | None:
         sizes = finer_sizes(image.width, image.height, parameters.longest_side)
-        if not sizes:
-            return {}
+        return Finer(sizes, partial(fetch_rectangle, connection, image)) if sizes else None
 
+    def with_progress(image: ProjectImage, levels: Finer) -> Finer:
         def tell(share: float) -> None:
             done = len(outcome.counts) + len(outcome.failures)
             comment = f"{done} of {many(len(waiting), 'image')}; of the next, {image.name}, {share:.0%}."
             job.report(2 + 97 * (done + share) / len(waiting), comment)
 
-        return {"finer": Finer(sizes, _told(partial(fetch_rectangle, connection, image), reads(model, sizes), tell))}
+        return Finer(levels.sizes, _told(levels.read, reads(model, levels.sizes), tell))
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
@@ -124,18 +124,20 @@ def annotate(
         image, pixels = fetched
         if isinstance(pixels, AnnotatorError):
             return image, pixels, None
-        with outcome.timed("detect"):
-            try:
-                examination = look(pixels, thresholds, parameters.max_detections, **finer(image))
-            except AnnotatorError as error:
-                if error.code is not ExitCode.BAD_IMAGE:
-                    raise
-                return image, AnnotatorError(f"{image.name}: {error}", error.code), None
-        detections = examination.detections
+        levels = finer(image)
+        more = {"finer": with_progress(image, levels)} if levels else {}
         shown = None
-        if evidence is not None:
-            with outcome.timed("explain"):
-                shown = evidence.of(image, pixels, detections)
+        try:
+            with outcome.timed("detect"):
+                examination = look(pixels, thresholds, parameters.max_detections, **more)
+            detections = examination.detections
+            if evidence is not None:
+                with outcome.timed("explain"):
+                    shown = evidence.of(image, pixels, detections, levels)
+        except AnnotatorError as error:
+            if error.code is not ExitCode.BAD_IMAGE:
+                raise
+            return image, AnnotatorError(f"{image.name}: {error}", error.code), None
         height, width = pixels.shape[:2]
         detections = detections.scaled(image.width / width, image.height / height)
         remembered = look_next.Looked.at(image, pixels, examination.doubt, examination.appearance)

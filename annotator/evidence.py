@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from annotator.detection import Detections
+from annotator.detection import Detections, Finer
 from annotator.explain import neighbours
 from annotator.explain.crops import crop_explainer_of, explain_crops
 from annotator.models.bundle import Model
@@ -37,20 +37,26 @@ class Evidence:
         self._left_out = 0
         self._lock = threading.Lock()
 
-    def of(self, image: ProjectImage, pixels: np.ndarray, detections: Detections) -> list[bytes]:
+    def of(
+        self, image: ProjectImage, pixels: np.ndarray, detections: Detections, finer: Finer | None = None
+    ) -> list[bytes]:
         """What speaks for each detection in an image.
 
         Args:
             image: which.
             pixels: (h, w, 3) uint8 RGB.
             detections: in these pixels.
+            finer: larger levels of the image, where they were looked at too.
 
         Returns:
             A JPEG for each: the crop, and over it VisualBackProp's mask and that of its label.
+
+        Raises:
+            AnnotatorError: (BAD_IMAGE) the pixels of a larger level cannot be had.
         """
         names = [label.name for label in self._model.labels]
         with self._lock:
-            found = explain_crops(self._model, self._explaining, pixels, detections.boxes, detections.labels)
+            found = explain_crops(self._model, self._explaining, pixels, detections.boxes, detections.labels, finer)
             alike = self._nearest(found.crops)
         shown = [
             evidence_picture(crop, mask, class_mask, names[label])

@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import shapely
 from cytomine import Cytomine
@@ -20,6 +21,7 @@ from PIL import Image
 from annotator import job as job_module
 from annotator.embedded import seed
 from annotator.errors import ExitCode
+from annotator.explain.crops import SIDE, crop_around
 from annotator.models import bundle
 from annotator.platform import promotion
 from annotator.platform.connection import Connection
@@ -165,6 +167,14 @@ def test_small_instruments_are_found_where_more_pixels_are_looked_at(
     shares = re.findall(r" (\d+) % 0 of 1 image; of the next, wide\.png, (\d+)%\.", caplog.text)
     assert len(shares) >= 10
     assert shares[-1] == ("99", "100")
+    (file,) = server.store.find("attachedfile", ownerKind="annotation")
+    with Image.open(server.store.file(file["stored"])) as shown, Image.open(wide) as whole:
+        x0, y0, x1, y1 = found.bounds
+        full = np.asarray(whole.convert("RGB"))
+        wanted = crop_around(full, np.array([x0, whole.height - y1, x1, whole.height - y0]), (127, 127, 127))
+        cut = np.asarray(shown)[:SIDE, :SIDE]
+        detail = [np.abs(np.diff(one.astype(float), axis=1)).mean() for one in (cut, wanted)]
+    assert detail[0] > 0.8 * detail[1]  # not of the pixels that a job without longest_side looks at
 
     server.fail({"path": "/window-", "method": "GET", "kind": "html", "times": 99})
     launched = project.launch(longest_side=100_000)

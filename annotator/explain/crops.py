@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from annotator.detection.blocks import Finer
 from annotator.explain.class_activation import class_explainer
 from annotator.explain.maps import RECTIFIED_MAPS
 from annotator.models.backbones import BACKBONES
@@ -61,8 +62,40 @@ def crop_around(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]
     return np.asarray(canvas)
 
 
+def finest_crop(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int], finer: Finer | None) -> np.ndarray:
+    """`crop_around`, from the smallest level of the picture that has all pixels that the crop can show.
+
+    Args:
+        image: (h, w, 3) uint8.
+        box: (4,) in pixels of it.
+        colour: as for `crop_around`.
+        finer: larger levels of the picture; None: there are none.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the pixels of a larger level cannot be had.
+    """
+    size = np.array(image.shape[1::-1])
+    side = max(1.0, AROUND * float((box[2:] - box[:2]).max()))
+    if finer is None or side >= SIDE:
+        return crop_around(image, box, colour)
+    enough = [own for own in finer.sizes if own[0] * side >= size[0] * SIDE]
+    level = min(enough, default=max(finer.sizes))
+    box, side = box * np.tile(np.divide(level, size), 2), side * level[0] / size[0]
+    middle = (box[:2] + box[2:]) / 2
+    # A whole crop to each side: so far it may have to move from the border.
+    low = np.clip(np.floor(middle - side), 0, None).astype(int)
+    high = np.clip(np.ceil(middle + side), None, level).astype(int)
+    part = finer.read(level, (int(low[0]), int(low[1]), int(high[0]), int(high[1])))
+    return crop_around(part, box - np.tile(low, 2), colour)
+
+
 def explain_crops(
-    model: Model, explaining: keras.Model, image: np.ndarray, boxes: np.ndarray, labels: np.ndarray
+    model: Model,
+    explaining: keras.Model,
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    finer: Finer | None = None,
 ) -> CropExplanations:
     """Where the network looks around each box, and what there speaks for its label.
 
@@ -72,9 +105,13 @@ def explain_crops(
         image: (h, w, 3) uint8 RGB.
         boxes: (n, 4) in pixels of it.
         labels: (n,) positions of labels.
+        finer: larger levels of the picture, from which small boxes are cut; None: there are none.
+
+    Raises:
+        AnnotatorError: (BAD_IMAGE) the pixels of a larger level cannot be had.
     """
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
-    crops = np.array([crop_around(image, box, colour) for box in boxes], np.uint8).reshape(-1, SIDE, SIDE, 3)
+    crops = np.array([finest_crop(image, box, colour, finer) for box in boxes], np.uint8).reshape(-1, SIDE, SIDE, 3)
     own = (np.array(model.configuration.class_labels) == labels[:, None]).astype(np.float32)
     masks = np.zeros((2, len(crops), SIDE, SIDE), np.float32)
     for start in range(0, len(crops), BATCH):

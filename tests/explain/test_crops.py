@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.explain.crops import SIDE, crop_around, crop_explainer_of, explain_crops
+from annotator.detection import blocks
+from annotator.explain.crops import SIDE, crop_around, crop_explainer_of, explain_crops, finest_crop
 
 GREY = (127, 127, 127)
 
@@ -45,6 +46,24 @@ def test_at_the_border_the_crop_moves_and_not_its_content():
     rows, columns = np.nonzero(crop[..., 0] > 127)
     edges = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
     np.testing.assert_allclose(edges, np.array([90, 40, 140, 140]) * SIDE / 140, atol=2)
+
+
+@pytest.mark.parametrize(
+    ("box", "width"),  # of the level that the crop is cut from; 1000 is what it is cut from in any case
+    [((500, 200, 530, 264), 2560), ((0, 370, 20, 400), 3584), ((990, 0, 1000, 5), 3584), ((300, 40, 600, 360), 1000)],
+)
+def test_a_small_box_is_cut_from_the_level_that_shows_all_of_it(box, width):
+    random = np.random.default_rng(0)
+    cells = random.integers(0, 255, (160, 400, 3), np.uint8)
+    full = Image.fromarray(np.kron(cells, np.ones((10, 10, 1), np.uint8)))
+    sizes = {side: np.asarray(full.resize((side, side * 2 // 5), Image.Resampling.LANCZOS)) for side in (1000, width)}
+    read = []
+    finer = blocks.in_memory(np.asarray(full), 4000)
+    noted = blocks.Finer(finer.sizes, lambda size, part: read.append(size) or finer.read(size, part))
+    crop = finest_crop(sizes[1000], np.array(box, float), GREY, noted)
+    assert {1000, *(size[0] for size in read)} == {1000, width}
+    wanted = crop_around(sizes[width], np.array(box, float) * width / 1000, GREY)
+    assert np.abs(crop.astype(int) - wanted).mean() < 1
 
 
 def test_each_detection_is_explained_for_its_own_label_whatever_the_batch(builtin_model, explaining, gallery):

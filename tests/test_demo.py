@@ -136,6 +136,7 @@ def test_coco_file_is_read_by_pycocotools(tmp_path):
         ("Violin", "3573"),
     ]
     assert written["info"] == INFO
+    assert [image.get("error") for image in written["images"]] == [None, None, PICTURES[2].error]
 
 
 def test_hostile_file_names_neither_stop_the_page_nor_turn_its_text():

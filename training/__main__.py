@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from annotator.errors import ExitCode, exit_code
+from annotator.parameters import BACKBONES
 from training.style import command as style_command
 
 FORMATS = ("folder", "mimo", "openimages", "minerva", "coco")
@@ -113,7 +114,7 @@ def _add_stage(command: argparse.ArgumentParser, epochs: int) -> None:
         help="head: train what stands on the backbone, minutes on a CPU (default); full: then all layers, wants a GPU",
     )
     command.add_argument("--model", type=Path, help="bundle of an earlier stage to start from, instead of a backbone")
-    command.add_argument("--backbone", default="efficientnet-lite0", help="default: efficientnet-lite0")
+    command.add_argument("--backbone", choices=BACKBONES, default=BACKBONES[0], help=f"default: {BACKBONES[0]}")
     command.add_argument(
         "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
     )

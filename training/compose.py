@@ -269,8 +269,11 @@ def run(
     judged was learnt from. Photographs part as in `training.photographs` under the same seed.
 
     Raises:
-        AnnotatorError: (USAGE) no photograph has plain ground, or there are too few pictures to part.
+        AnnotatorError: (USAGE) ``count`` is below 1, no photograph has plain ground, or there are too few pictures to
+            part.
     """
+    if count < 1:
+        raise AnnotatorError(f"--count is {count}, it must be at least 1.", ExitCode.USAGE)
     sources = [picture for folder in photographs for picture in datasets.read(folder, format_name)]
     fingerprints = splits.readable(sources)
     parts = splits.split(list(fingerprints), list(fingerprints.values()), seed)

@@ -11,6 +11,7 @@ import numpy as np
 
 from annotator.detection import Detections, detector
 from annotator.detection.windows import label_probabilities
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Label, Model
 from annotator.vocabulary import by_mimo_id
@@ -53,6 +54,12 @@ def run(model_path: Path | None, data: Path, format_name: str | None, out: Path)
         len(picture.regions) == 1 and (picture.regions[0].box is None or format_name == "mimo") for picture in pictures
     )
     figures = detection_figures(model, pictures, out) if with_boxes else _classification(model, pictures, out)
+    if not figures:
+        raise AnnotatorError(
+            f"All boxes in the {len(pictures)} pictures are difficult, or crowds, and each picture has some: there is "
+            "nothing to judge by.",
+            ExitCode.USAGE,
+        )
     (out / "metrics.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
     print(metrics.sentence(figures), flush=True)
     return figures

@@ -105,6 +105,7 @@ def as_coco(
 
     Returns:
         ``images``, ``categories``, ``info`` and ``annotations`` (bbox [x, y, width, height], pixels, origin top-left).
+        An image that could not be looked at has an ``error``, so that nobody takes it for one without instruments.
     """
     known = dict(labels) | {finding.instrument: finding.mimo_id for picture in pictures for finding in picture.findings}
     category_of = {name: number for number, name in enumerate(sorted(known), start=1)}
@@ -130,6 +131,7 @@ def as_coco(
         "info": dict(info),
         "images": [
             {"id": number, "file_name": picture.file_name, "width": picture.width, "height": picture.height}
+            | ({"error": picture.error} if picture.error else {})
             for number, picture in enumerate(pictures, start=1)
         ],
         "categories": [

@@ -154,6 +154,8 @@ def test_without_plain_ground_there_is_nothing_to_paste(sources, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(AnnotatorError, match="There are no pictures"):
         compose.run([sources / "photographs"], tmp_path / "empty", tmp_path / "out", 3, None, 7)
+    with pytest.raises(AnnotatorError, match="--count is 0, it must be at least 1"):
+        compose.run([sources / "photographs"], sources / "grounds", tmp_path / "out", 0, None, 7)
 
 
 def test_no_boxes_of_earlier_composites_are_left_when_it_is_stopped(sources, tmp_path, monkeypatch):

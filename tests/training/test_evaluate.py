@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from annotator.detection import detector
+from annotator.errors import AnnotatorError
 from annotator.models import bundle
 from annotator.models.bundle import Model
 from annotator.pictures import open_rgb
@@ -39,6 +40,18 @@ def test_pictures_without_any_instrument_give_false_boxes_and_no_precision(tmp_p
     (tmp_path / "annotations.json").write_text(json.dumps(content))
     assert set(evaluate.run(None, tmp_path, None, tmp_path / "out")) == {"false_boxes_per_empty_picture"}
     json.loads((tmp_path / "out/metrics.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+
+
+def test_boxes_that_are_all_difficult_judge_nothing(tmp_path, small):
+    Image.open(small / "harp_in_oil.png").save(tmp_path / "a.png")
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "categories": [{"id": 1, "name": "harp"}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 1, 50, 50], "ignore": 1}],
+    }
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    with pytest.raises(AnnotatorError, match="there is nothing to judge by"):
+        evaluate.run(None, tmp_path, None, tmp_path / "out")
 
 
 def test_false_boxes_are_those_that_a_job_would_draw(tmp_path, small, builtin_model):

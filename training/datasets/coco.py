@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ IMAGES = "images"
 
 def read(path: Path) -> list[Picture]:
     """The pictures that ``annotations.json`` lists, also those without instruments.
+
+    A file that is listed repeatedly, as where exports were put together, is one picture with the regions of all.
 
     Args:
         path: holds ``annotations.json`` and the images, in it or in ``images/``. Besides COCO's own fields an image may
@@ -33,16 +36,19 @@ def read(path: Path) -> list[Picture]:
             difficult = bool(annotation.get("ignore") or annotation.get("iscrowd"))
             region = Region(labels[annotation["category_id"]], (x, y, x + width, y + height), difficult)
             regions[annotation["image_id"]].append(region)
-        return [
-            Picture(
+        pictures: dict[Path, Picture] = {}
+        for image, own in zip(content["images"], regions.values(), strict=True):
+            picture = Picture(
                 _file(path, image["file_name"]),
                 str(image.get("group") or f"{path.resolve().name}/{image['file_name']}"),
                 tuple(own),
                 _part(image),
                 tuple(str(source) for source in image.get("sources", ())),
             )
-            for image, own in zip(content["images"], regions.values(), strict=True)
-        ]
+            first = pictures.setdefault(picture.path, picture)
+            if first is not picture:
+                pictures[picture.path] = replace(first, regions=(*first.regions, *own))
+        return list(pictures.values())
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotatorError(
             f"{ANNOTATIONS} is no COCO file: {type(error).__name__} at {error}.", ExitCode.USAGE

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
@@ -260,6 +260,53 @@ def _object(picture: Picture) -> np.ndarray:
     return image[y0:y1, x0:x1]
 
 
+class Composed(NamedTuple):
+    """One composite, and what it was made of.
+
+    Attributes:
+        picture: (h, w, 3) uint8 RGB.
+        boxes: (n, 4) float; x0, y0, x1, y1 in its pixels, of no width where nothing is to be seen.
+        photographs: n, one for each box.
+        grounds: the paintings that it shows something of.
+        unplain: how many photographs were passed over, for their ground is not plain.
+    """
+
+    picture: np.ndarray
+    boxes: np.ndarray
+    photographs: list[Picture]
+    grounds: list[Picture]
+    unplain: int
+
+
+def composed(photographs: Sequence[Picture], grounds: Sequence[Picture], random: np.random.Generator) -> Composed:
+    """Some instruments, drawn at random, pasted into a painting without any, among pieces of other paintings.
+
+    Args:
+        photographs: only those of one instrument each are used.
+        grounds: at least one.
+        random: decides.
+    """
+    chosen: list[tuple[Picture, Cutout]] = []
+    wanted, unplain = int(random.choice(INSTRUMENTS)), 0
+    for position in random.permutation(len(photographs)).tolist():
+        if len(chosen) == wanted:
+            break
+        regions = photographs[position].regions
+        if len(regions) != 1 or regions[0].difficult:
+            continue
+        cutout = cut_out(_object(photographs[position]))
+        unplain += cutout is None
+        if cutout is not None:
+            chosen.append((photographs[position], cutout))
+    below = grounds[int(random.integers(len(grounds)))]
+    numbers = random.integers(len(grounds), size=random.integers(DISTRACTORS + 1))
+    pieces = [grounds[number] for number in numbers.tolist()]
+    distractors = [blob(open_rgb(piece.path), random) for piece in pieces]
+    cutouts = [cutout for _, cutout in chosen]
+    picture, boxes = composite(ground(open_rgb(below.path), random), cutouts, distractors, random)
+    return Composed(picture, boxes, [source for source, _ in chosen], [below, *pieces], unplain)
+
+
 def run(
     photographs: Sequence[Path], grounds_folder: Path, out: Path, count: int, format_name: str | None, seed: int
 ) -> None:
@@ -294,45 +341,27 @@ def run(
     unplain, shown = 0, list[tuple[np.ndarray, np.ndarray]]()
     for number, part in enumerate(which):
         random = np.random.default_rng((seed, number))
-        own, own_grounds = getattr(parts, part), getattr(ground_parts, part)
-        chosen: list[tuple[Picture, Cutout]] = []
-        wanted = int(random.choice(INSTRUMENTS))
-        for position in random.permutation(len(own)):
-            if len(chosen) == wanted:
-                break
-            regions = own[position].regions
-            if len(regions) != 1 or regions[0].difficult:
-                continue
-            cutout = cut_out(_object(own[position]))
-            unplain += cutout is None
-            if cutout is not None:
-                chosen.append((own[position], cutout))
-        below = own_grounds[random.integers(len(own_grounds))]
-        pieces = [own_grounds[i] for i in random.integers(len(own_grounds), size=random.integers(DISTRACTORS + 1))]
-        distractors = [blob(open_rgb(picture.path), random) for picture in pieces]
-        picture, boxes = composite(
-            ground(open_rgb(below.path), random), [cutout for _, cutout in chosen], distractors, random
-        )
+        made = composed(getattr(parts, part), getattr(ground_parts, part), random)
+        unplain += made.unplain
         name = f"{number:05d}.jpg"
-        Image.fromarray(picture).save(out / IMAGES / name, quality=int(random.integers(70, 96)))
+        Image.fromarray(made.picture).save(out / IMAGES / name, quality=int(random.integers(70, 96)))
         if number < plots.SHEET_ROWS * plots.SHEET_COLUMNS:
-            shown.append((picture, boxes))
+            shown.append((made.picture, made.boxes))
         if (number + 1) % 100 == 0:
             print(f"{number + 1} of {len(which)} pictures composed", flush=True)
-        used = {fingerprints[source].sha256 for source, _ in chosen} | {
-            ground_prints[one].sha256 for one in (below, *pieces)
-        }
+        used = {fingerprints[one].sha256 for one in made.photographs}
+        used |= {ground_prints[one].sha256 for one in made.grounds}
         images.append(
             {
                 "id": number,
                 "file_name": name,
-                "width": picture.shape[1],
-                "height": picture.shape[0],
+                "width": made.picture.shape[1],
+                "height": made.picture.shape[0],
                 "split": part,
                 "sources": sorted(used),
             }
         )
-        for (source, _), (x0, y0, x1, y1) in zip(chosen, boxes, strict=True):
+        for source, (x0, y0, x1, y1) in zip(made.photographs, made.boxes.tolist(), strict=True):
             if x1 > x0:
                 annotations.append(
                     {

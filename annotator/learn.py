@@ -123,17 +123,8 @@ def learn(
         job.report(3, f"Loading the weights of {parameters.backbone}.", at_once=True)
         begun = transfer.start(parameters.backbone, "imagenet", sorted(learnt, key=lambda label: label.name))
 
-    # What has other terms, such as people and dogs, is background.
-    named = {*labels, *instruments}
-    by_image: dict[int, list[Judgement]] = {}
-    for judgement in judgements:
-        if judgement.verdict is Verdict.REJECTED or not judgement.terms or named.intersection(judgement.terms):
-            by_image.setdefault(judgement.image, []).append(judgement)
-    teaching = {
-        number for number, own in by_image.items() if any(one.verdict is not Verdict.PASSED_OVER for one in own)
-    }
-    useful = [image for image in images if image.id in teaching or image.looked_through]
-    useful = sorted(useful, key=lambda image: -_worth(by_image.get(image.id, ())))[: parameters.max_training_images]
+    by_image = _by_image(judgements, {*labels, *instruments})
+    useful = _telling(images, by_image)[: parameters.max_training_images]
     others: list[ProjectImage] = []
     if restyle or parameters.adversarial:
         unseen = [image for image in images if not (image.looked_through or image.id in by_image)]
@@ -244,6 +235,24 @@ def _learnt_labels(
         for label, count in few.items()
     ]
     return set(counts) - set(few), notes
+
+
+def _by_image(judgements: Sequence[Judgement], instruments: set[int]) -> dict[int, list[Judgement]]:
+    """What was said of instruments, by image. What has other terms, such as people and dogs, is background."""
+    found: dict[int, list[Judgement]] = {}
+    for judgement in judgements:
+        if judgement.verdict is Verdict.REJECTED or not judgement.terms or instruments.intersection(judgement.terms):
+            found.setdefault(judgement.image, []).append(judgement)
+    return found
+
+
+def _telling(images: Sequence[ProjectImage], by_image: Mapping[int, Sequence[Judgement]]) -> list[ProjectImage]:
+    """The images that there is something to learn from, those first that teach most."""
+    teaching = {
+        number for number, own in by_image.items() if any(one.verdict is not Verdict.PASSED_OVER for one in own)
+    }
+    telling = [image for image in images if image.id in teaching or image.looked_through]
+    return sorted(telling, key=lambda image: -_worth(by_image.get(image.id, ())))
 
 
 def _worth(judgements: Sequence[Judgement]) -> float:

@@ -138,7 +138,8 @@ def learn(
     if not any(region for picture in training for region in picture.regions if not region.difficult):
         raise AnnotatorError(
             f"None of the {many(len(training), 'image')} to learn from shows an instrument that somebody drew or "
-            "validated. Validate detections or draw instruments, give them terms, then launch again.",
+            f"validated. {''.join(f'{note} ' for note in [*notes, *_not_to_learn(judgements, names, labels)])}"
+            "Validate detections or draw instruments, give them terms, then launch again.",
             ExitCode.NOT_FOUND,
         )
     target = _unlabelled(connection, unlabelled, test, LEAST_UNLABELLED if parameters.adversarial else 0)
@@ -253,6 +254,13 @@ def _telling(images: Sequence[ProjectImage], by_image: Mapping[int, Sequence[Jud
     }
     telling = [image for image in images if image.id in teaching or image.looked_through]
     return sorted(telling, key=lambda image: -_worth(by_image.get(image.id, ())))
+
+
+def _not_to_learn(judgements: Sequence[Judgement], names: Mapping[int, str], labels: Mapping[int, Label]) -> list[str]:
+    """A line for people about the terms of what they drew or validated that are not to be learnt, if there are any."""
+    said = [term for one in judgements if one.verdict is not Verdict.REJECTED for term in one.terms]
+    others = list(dict.fromkeys(names[term] for term in said if term not in labels))
+    return [f"Not learnt, unless they are chosen as terms: {', '.join(others[:10])}."] if others else []
 
 
 def _worth(judgements: Sequence[Judgement]) -> float:

@@ -127,6 +127,25 @@ def test_launched_from_the_page_with_a_jobs_keys(painted_large, server, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_keras_is_told_in_a_persons_home_does_not_count(painted, server, loaded_once, tmp_path):
+    """Singularity shows the home to the container."""
+    settings = {"backend": "jax", "floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras/keras.json").write_text(json.dumps(settings))
+    given = {name: value for name, value in os.environ.items() if not name.startswith("KERAS_")}
+    one, other = painted.launch(), painted.launch()
+    ended = run_process(one.arguments[2:], env=given | {"HOME": str(tmp_path)})
+    assert ended.returncode == ExitCode.OK, ended.stdout + ended.stderr
+    assert job_module.run(other.arguments) is ExitCode.OK
+    scores = []
+    for job in painted.jobs():
+        drawn = [item["id"] for item in painted.annotations() if item["user"] == job["userJob"]]
+        rows = [row for number in drawn for row in server.store.find("property", domainIdent=number, key="score")]
+        scores.append(sorted(float(row["value"]) for row in rows))
+    assert scores[0]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
 @pytest.mark.parametrize("hanging", [False, True], ids=["", "while the server hangs"])
 def test_interrupted_in_the_middle(painted_large, server, gallery, tmp_path, hanging):
     for _ in range(30):

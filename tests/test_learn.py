@@ -389,6 +389,26 @@ def test_weights_that_cannot_be_fetched_are_told_before_the_pictures_are_fetched
     assert "images fetched" not in ended.stdout + ended.stderr
 
 
+def test_what_was_drawn_but_is_not_to_be_learnt_is_told(project, small, no_pauses, loaded_once):
+    store = project.server.store
+    lens = seed.add_term(store, project.ontology, "Lens of Doom")["id"]
+    say(project, small / "harp_in_oil.png", lens, 3)
+    launched = project.launch(mode="train")
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert "Not learnt, unless they are chosen as terms: Lens of Doom. " in store_comment(project, launched)
+    launched = project.launch(mode="train", cytomine_id_terms=_term(project, "Harps"))
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert "Not learnt, unless they are chosen as terms: Lens of Doom. " in store_comment(project, launched)
+
+
+def test_too_few_of_something_new_are_told_where_there_is_nothing_else(project, small, no_pauses, loaded_once):
+    lens = seed.add_term(project.server.store, project.ontology, "Lens of Doom")["id"]
+    say(project, small / "harp_in_oil.png", lens, 1)
+    launched = project.launch(mode="train", cytomine_id_terms=lens)
+    assert job_module.run(launched.arguments) is ExitCode.NOT_FOUND
+    assert "Lens of Doom is new to the model and has 1 annotation, " in store_comment(project, launched)
+
+
 @pytest.mark.parametrize("path", ["ImageInstance/.*/property", "attachedfile"])
 def test_without_the_right_to_write_the_job_says_so_before_it_learns(
     project, small, server, no_pauses, loaded_once, monkeypatch, path

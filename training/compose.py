@@ -328,6 +328,12 @@ def run(
     if not empty:
         raise AnnotatorError(f"There are no pictures in {str(grounds_folder)!r}.", ExitCode.USAGE)
     ground_prints = splits.readable(empty)
+    if len(ground_prints) < splits.FOLDS:
+        raise AnnotatorError(
+            f"{len(ground_prints)} pictures in {str(grounds_folder)!r} are too few to part into those that teach, "
+            f"choose and judge: {splits.FOLDS} are the least. Add pictures without instruments.",
+            ExitCode.USAGE,
+        )
     ground_parts = splits.split(list(ground_prints), list(ground_prints.values()), seed)
     labels = labels_of(list(fingerprints))
     (out / IMAGES).mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ class Store:
     """The objects of one server. Safe to use from several threads and processes at once."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()  # flask looks for relative paths in its own folder
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "files").mkdir(exist_ok=True)
         (folder / "cytomine.sqlite").touch(mode=0o600)  # it holds private keys

@@ -1,7 +1,11 @@
 """The unmodified client against the embedded server, in another process."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -349,6 +353,28 @@ def test_keys_are_readable_by_their_owner_only_and_relative_folders_work(tmp_pat
         assert requests.get(f"{access.host}/server/ping", timeout=9).json()["alive"]
     for name in ("cytomine.sqlite", "access.json"):
         assert (tmp_path / "data" / name).stat().st_mode & 0o077 == 0, name
+
+
+def test_files_are_sent_from_a_relative_folder_too(picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    shutil.copy(picture, tmp_path / "pictures")
+    command = [sys.executable, "-m", "annotator", "serve", "--data", "data", "--images", "pictures"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        printed = "".join(server.stdout.readline() for _ in range(6))
+        said = dict(re.findall(r"--cytomine_(\w+) (\S+)", printed))
+        Cytomine(said["host"], said["public_key"], said["private_key"], verbose=50, configure_logging=False)
+        job = Job(int(said["id_project"]), int(said["id_software"])).save()
+        JobData(job.id, "report", picture.name).save().upload(str(picture))
+        (found,) = JobDataCollection(filters={"job": job.id}).fetch()
+        assert found.download(str(tmp_path / "back.png"))
+        assert (tmp_path / "back.png").read_bytes() == picture.read_bytes()
+    finally:
+        server.terminate()
+        server.wait(9)
+        server.stdout.close()
 
 
 # --- terms, properties, files --------------------------------------------------------------------------------------

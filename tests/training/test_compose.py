@@ -158,6 +158,13 @@ def test_without_plain_ground_there_is_nothing_to_paste(sources, tmp_path):
         compose.run([sources / "photographs"], sources / "grounds", tmp_path / "out", 0, None, 7)
 
 
+def test_too_few_grounds_are_told_as_such(sources, tmp_path):
+    for number in range(3):
+        Image.new("RGB", (90, 80), (number, 0, 0)).save(tmp_path / f"{number}.png")
+    with pytest.raises(AnnotatorError, match=r"3 pictures in .* are too few .* Add pictures without instruments"):
+        compose.run([sources / "photographs"], tmp_path, tmp_path / "out", 2, None, 7)
+
+
 def test_no_boxes_of_earlier_composites_are_left_when_it_is_stopped(sources, tmp_path, monkeypatch):
     compose.run([sources / "photographs"], sources / "grounds", tmp_path, 10, None, 7)
     assert (tmp_path / "annotations.json").exists()

@@ -15,6 +15,8 @@ JOINERS = "\u200c\u200d"  # between letters of Persian and of Indian scripts, wh
 
 def printable(text: str) -> str:
     """The text with a question mark for each control character, line break, change of direction and half character."""
+    if text.isprintable():  # at once: small pictures in pages are texts of megabytes
+        return text
     return "".join(letter if _harmless(letter) else "?" for letter in text)
 
 

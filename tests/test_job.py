@@ -180,13 +180,14 @@ def test_small_instruments_are_found_where_more_pixels_are_looked_at(
     assert project.annotations() == []
     launched = project.launch(create_terms=True, longest_side=100_000, evidence=True)
     assert job_module.run(launched.arguments) is ExitCode.OK
-    (found,) = [shapely.from_wkt(item["location"]) for item in project.annotations()]
+    (drawn,) = project.annotations()
+    found = shapely.from_wkt(drawn["location"])
     harp = shapely.box(4100, 480 - 325, 4198, 480 - 200)
     assert found.intersection(harp).area > 0.5 * found.union(harp).area
     shares = re.findall(r" (\d+) % 0 of 1 image; of the next, wide\.png, (\d+)%\.", caplog.text)
     assert len(shares) >= 10
     assert shares[-1] == ("99", "100")
-    (file,) = server.store.find("attachedfile", ownerKind="annotation")
+    (file,) = server.store.find("attachedfile", ownerKind="annotation", domainIdent=drawn["id"])
     with Image.open(server.store.file(file["stored"])) as shown, Image.open(wide) as whole:
         x0, y0, x1, y1 = found.bounds
         full = np.asarray(whole.convert("RGB"))

@@ -166,7 +166,7 @@ def test_where_no_person_has_made_the_tag_the_page_says_how(wall):
     job = run(project)
     (row,) = store.find("jobdata", job=job["id"], filename="look_next.html")
     page = " ".join(store.file(row["stored"]).read_text().split())
-    assert "They carry no tag" in page
+    assert "In Cytomine not all of them carry the tag" in page
     assert "Only people can make tags: put &#34;look next&#34; on any image once, and later jobs use it." in page
     assert LOOK_NEXT not in [row["name"] for row in store.find("tag")]
 
@@ -188,6 +188,16 @@ def test_without_the_right_to_tag_the_page_still_says_it(wall, tag, no_pauses):
     job = run(project)
     assert "to look at next: look_next.html." in job["statusComment"]
     assert "look_next.html" in [row["filename"] for row in project.server.store.find("jobdata", job=job["id"])]
+
+
+def test_where_tagging_ends_half_way_the_page_does_not_say_that_none_is_tagged(wall, tag, no_pauses):
+    project, _ = wall
+    project.server.fail({"path": "tag", "method": "POST", "kind": "status", "value": 403, "after": 1, "times": 9})
+    job = run(project)
+    assert len(tagged(project)) == 1
+    (row,) = project.server.store.find("jobdata", job=job["id"], filename="look_next.html")
+    page = " ".join(project.server.store.file(row["stored"]).read_text().split())
+    assert "In Cytomine not all of them carry the tag <em>look next</em>." in page
 
 
 def test_tags_are_moved_from_the_job_that_tagged_last_also_where_an_image_is_gone(project, picture, tag):

@@ -194,6 +194,8 @@ def _split(
     objects = len(np.unique(groups[free]))
     if objects < FOLDS and kept.development and kept.test:  # a few new ones: what chooses and judges is there
         return replace(kept, training=kept.training + tuple(pictures[i] for i in free))
+    if objects < FOLDS and kept.training and kept.test:  # models made before bundles noted what chose: that is left
+        return replace(kept, development=tuple(pictures[i] for i in free))
     if objects < FOLDS:
         raise AnnotatorError(
             f"{len(free)} pictures of {objects} objects are too few to part into training, development and test: "
@@ -244,10 +246,10 @@ def check_leaks(
                 "picture that it was composed of. Give both stages the same data and seed.",
                 ExitCode.USAGE,
             )
-        if number == 2 and earlier.get(own) == "training":
+        if number == 2 and (earlier.get(own) == "training" or "training" in map(earlier.get, picture.sources)):
             raise AnnotatorError(
-                f"Leak: {picture.path.name!r} would be judged by, but an earlier stage learnt from it. Give both "
-                "stages the same data and seed.",
+                f"Leak: {picture.path.name!r} would be judged by, but an earlier stage learnt from it, or from a "
+                "picture that it was composed of. Give both stages the same data and seed.",
                 ExitCode.USAGE,
             )
     for first, second in near_duplicates([fingerprints[picture] for picture in order]):

@@ -30,6 +30,6 @@ def write_look_next_page(rows: Sequence[Row], among: int, tag: str, untagged: st
         rows: images, first to last.
         among: how many images they were chosen from.
         tag: that they carry in Cytomine.
-        untagged: why they do not carry it, empty if they do.
+        untagged: why some of them, or all, do not carry it, empty if all do.
     """
     return filled(__package__, "look_next.html.j2", rows=rows, among=among, tag=tag, untagged=untagged)

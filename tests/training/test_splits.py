@@ -59,6 +59,16 @@ def test_what_an_earlier_stage_learnt_from_judges_no_later_one(pictures):
         splits.split(pictures, prints, 8, {one.sha256: "training" for one in prints})
 
 
+def test_a_model_that_does_not_note_what_chose_can_be_started_from(pictures):
+    """As all bundles were before `development_pictures`: of few pictures those alone are left, too few to part."""
+    prints = {picture: splits.fingerprint(picture) for picture in pictures}
+    first = splits.split(pictures, list(prints.values()), 1)
+    earlier = {prints[one].sha256: name for name in ("training", "test") for one in getattr(first, name)}
+    again = splits.split(pictures, list(prints.values()), 1, earlier)
+    assert [set(getattr(again, name)) for name in PARTS] == [set(getattr(first, name)) for name in PARTS]
+    splits.check_leaks(again, prints, earlier)
+
+
 def test_leaks_are_told(pictures):
     prints = {picture: splits.fingerprint(picture) for picture in pictures}
     parts = splits.Split(tuple(pictures[:3]), (), tuple(pictures[3:]))
@@ -75,6 +85,10 @@ def test_leaks_are_told(pictures):
     with pytest.raises(AnnotatorError, match="earlier stage"):
         splits.check_leaks(
             splits.Split((copy,), (), ()), {copy: prints[pictures[2]]}, dict.fromkeys(copy.sources, "test")
+        )
+    with pytest.raises(AnnotatorError, match="judged by, but an earlier stage learnt from it, or from a picture that"):
+        splits.check_leaks(
+            splits.Split((), (), (copy,)), {copy: prints[pictures[2]]}, dict.fromkeys(copy.sources, "training")
         )
     other = replace(pictures[6], sources=copy.sources)
     for held in (pictures[4], other):

@@ -17,7 +17,8 @@ IMAGES = "images"
 def read(path: Path) -> list[Picture]:
     """The pictures that ``annotations.json`` lists, also those without instruments.
 
-    A file that is listed repeatedly, as where exports were put together, is one picture with the regions of all.
+    A file that is listed repeatedly, as where exports were put together, is one picture with the regions of all, each
+    once.
 
     Args:
         path: holds ``annotations.json`` and the images, in it or in ``images/``. Besides COCO's own fields an image may
@@ -47,7 +48,7 @@ def read(path: Path) -> list[Picture]:
             )
             first = pictures.setdefault(picture.path, picture)
             if first is not picture:
-                pictures[picture.path] = replace(first, regions=(*first.regions, *own))
+                pictures[picture.path] = replace(first, regions=tuple(dict.fromkeys((*first.regions, *own))))
         return list(pictures.values())
     except (KeyError, TypeError, ValueError) as error:
         raise AnnotatorError(

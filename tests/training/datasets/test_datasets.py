@@ -196,6 +196,8 @@ def test_a_file_that_is_listed_twice_is_one_picture(tmp_path, save):
     table_of(tmp_path, ["a.jpg", "a.jpg"], [(0, [10, 10, 20, 20]), (1, [100, 50, 30, 30])])
     (picture,) = datasets.read(tmp_path)  # or each would have the other's instrument for background
     assert [region.box for region in picture.regions] == [(10, 10, 30, 30), (100, 50, 130, 80)]
+    table_of(tmp_path, ["a.jpg", "a.jpg"], [(0, [10, 10, 20, 20]), (1, [10, 10, 20, 20]), (1, [100, 50, 30, 30])])
+    assert datasets.read(tmp_path) == [picture]  # or one of two boxes of one instrument would never be found
 
 
 def test_a_table_of_boxes_is_read_as_such_among_folders_of_another_format(tmp_path, save):

@@ -59,7 +59,7 @@ def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
         full = picture.size
         picture.draft("RGB", (2 * largest, 2 * largest))  # by halves, to at least that
         picture.load()
-        lying = picture.getexif().get(ExifTags.Base.Orientation, 1) > 4  # a TIFF has been turned by now
+        lying = lies_on_its_side(picture)  # a TIFF has been turned by now
         ImageOps.exif_transpose(picture, in_place=True)
         width, height = full[::-1] if lying else full
         shrunk = to_rgb(picture)
@@ -83,6 +83,11 @@ def jpeg(picture: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def lies_on_its_side(picture: Image.Image) -> bool:
+    """Whether its EXIF orientation turns a picture by a quarter; one that is none turns nothing."""
+    return picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
 
 
 def picture_files(folder: Path) -> list[Path]:

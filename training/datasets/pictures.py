@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from annotator.pictures import open_shrunk
+from annotator.pictures import lies_on_its_side, open_shrunk
 from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
 
@@ -110,7 +110,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
     try:
         with Image.open(path) as picture:
             # Pillow gives a TIFF's size as turned already.
-            lying = picture.format != "TIFF" and picture.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+            lying = picture.format != "TIFF" and lies_on_its_side(picture)
             return picture.size[::-1] if lying else picture.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None

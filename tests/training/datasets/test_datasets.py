@@ -11,7 +11,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
-from annotator.pictures import open_rgb
+from annotator.pictures import open_rgb, open_shrunk
 from training import datasets
 from training.__main__ import FORMATS
 from training.datasets.pictures import Region, clip, size_of
@@ -90,7 +90,7 @@ def test_an_orientation_that_is_none_is_no_orientation(tmp_path):
     Image.new("RGB", (200, 120)).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0" + exif.tobytes(8))
     with Image.open(tmp_path / "a.jpg") as picture:
         assert picture.getexif()[ExifTags.Base.Orientation] == "upright"
-    assert size_of(tmp_path / "a.jpg") == (200, 120)
+    assert size_of(tmp_path / "a.jpg") == open_shrunk(tmp_path / "a.jpg", 80)[1:] == (200, 120)
 
 
 def test_missing_folder(tmp_path):

@@ -178,12 +178,13 @@ def annotate(
             comment = _progress(outcome, done, len(waiting), time.monotonic() - start)
             job.report(2 + 97 * done / len(waiting), comment)
 
+    own_thresholds = _own_thresholds(model, asked)
     if evidence is not None:
         info = {
             "model": identity,
             "default_threshold": model.threshold,
             "threshold": threshold,
-            "thresholds": _own_thresholds(model, asked),
+            "thresholds": own_thresholds,
             "seconds": dict(outcome.seconds),
             "earlier": {"images": len(outcome.earlier), "job": parameters.resume},
         }
@@ -193,7 +194,7 @@ def annotate(
     next_ones = look_next.publish(connection, job, parameters.cytomine_id_project, looked, unseen, folder)
     summary = folder / SUMMARY
     told = _summary(model, threshold, images, outcome) | {
-        "thresholds": _own_thresholds(model, asked),
+        "thresholds": own_thresholds,
         "look_next": [image.id for image in next_ones],
     }
     summary.write_text(json.dumps(told, indent=1), encoding="utf-8")

@@ -13,6 +13,7 @@ from annotator.outcome import Outcome
 from annotator.parameters import JobParameters, parse, parse_access
 from annotator.platform import jobs
 from annotator.platform.connection import Connection
+from annotator.text import shortened
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def _fail(job: jobs.RunningJob | None, outcome: Outcome, message: str, code: Exi
     if job is not None:
         if outcome.counts:
             done = f"{outcome.sentence()} To go on, launch again with mode annotate and resume {job.id}."
-            message = f"{jobs.shortened(message, jobs.COMMENT_LENGTH - len(done) - 1)} {done}"
+            message = f"{shortened(message, jobs.COMMENT_LENGTH - len(done) - 1)} {done}"
         try:
             job.fail(message)
         except AnnotatorError as error:

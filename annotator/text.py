@@ -35,6 +35,11 @@ def fitting_font(texts: Iterable[str], width: int, largest: int) -> ImageFont.Fr
     return _font(SMALLEST)
 
 
+def shortened(text: str, length: int) -> str:
+    """The text, of which no more than ``length`` letters are left: the last stands for the rest."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
     """The font of matplotlib: Pillow's own has no letter beyond those of English."""

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 from sklearn.manifold import TSNE
 
-from annotator.text import fitting_font, printable
+from annotator.text import fitting_font, printable, shortened
 from training.calibration import BINS, bin_of
 
 MAPPED = 400  # samples of each kind on a map of features
@@ -140,15 +140,12 @@ def confusion(probabilities: np.ndarray, targets: np.ndarray, names: Sequence[st
         colour = "white" if shares[row, column] > DARK else "black"
         axes.text(column, row, str(counts[row, column]), ha="center", va="center", fontsize=7, color=colour)
     # As they are: what stands between two dollars would be taken for a formula, and end the training if it is none.
-    across, down = ([_shortened(names[int(label)]) for label in labels] for labels in (columns, rows))
+    across, down = (
+        [shortened(printable(names[int(label)]), LONGEST_NAME) for label in labels] for labels in (columns, rows)
+    )
     axes.set_xticks(range(len(columns)), across, rotation=90, fontsize=8, parse_math=False)
     axes.set_yticks(range(len(rows)), down, fontsize=8, parse_math=False)
     figure.savefig(out, dpi=120)
-
-
-def _shortened(name: str) -> str:
-    name = printable(name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def reliability(probabilities: Mapping[str, np.ndarray], targets: np.ndarray, out: Path) -> None:

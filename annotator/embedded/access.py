@@ -46,17 +46,20 @@ def writable_project(number: int) -> Object:
     return project
 
 
+def _of_readable_project(kind: str, number: int) -> Object:
+    item = found(kind, number)
+    readable_project(item["project"])
+    return item
+
+
 def image_of(number: int) -> Object:
     """An image of a readable project."""
-    image = found("imageinstance", number)
-    readable_project(image["project"])
-    return image
+    return _of_readable_project("imageinstance", number)
 
 
 def annotation_of(number: int, layer: str | None = None) -> Object:
     """An annotation of a readable project, of the named layer where one is named."""
-    annotation = found("annotation", number)
-    readable_project(annotation["project"])
+    annotation = _of_readable_project("annotation", number)
     if layer and annotation["layer"] != layer:
         raise Refused(404, f"{layer}annotation not found with id : {number}")
     return annotation
@@ -64,9 +67,7 @@ def annotation_of(number: int, layer: str | None = None) -> Object:
 
 def job_of(number: int) -> Object:
     """A job of a readable project."""
-    job = found("job", number)
-    readable_project(job["project"])
-    return job
+    return _of_readable_project("job", number)
 
 
 def body() -> Any:

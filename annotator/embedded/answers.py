@@ -130,33 +130,36 @@ def shown_software(item: Object) -> Object:
     }
 
 
+def _annotations_counted(**owner: int) -> Object:
+    marks = store().find("annotation", **owner)
+    counts = {layer: sum(mark["layer"] == layer for mark in marks) for layer in annotations.CLASSES}
+    return {
+        "numberOfAnnotations": counts["user"],
+        "numberOfJobAnnotations": counts["algo"],
+        "numberOfReviewedAnnotations": counts["reviewed"],
+    }
+
+
 def shown_project(item: Object) -> Object:
     """A project with what it holds, counted."""
     ontology = found("ontology", item["ontology"]) if item["ontology"] else {"name": None}
     images = store().find("imageinstance", project=item["id"])
-    marks = store().find("annotation", project=item["id"])
-    counts = {layer: sum(mark["layer"] == layer for mark in marks) for layer in annotations.CLASSES}
     return shown("project", item) | {
         "ontologyName": ontology["name"], "blindMode": False, "numberOfImages": len(images), "isClosed": False,
-        "numberOfAnnotations": counts["user"], "numberOfJobAnnotations": counts["algo"],
-        "numberOfReviewedAnnotations": counts["reviewed"], "isRestricted": False,
-    }  # fmt: skip
+        "isRestricted": False,
+    } | _annotations_counted(project=item["id"])  # fmt: skip
 
 
 def shown_image(item: Object) -> Object:
     """An image with its annotations, counted."""
-    marks = store().find("annotation", image=item["id"])
-    counts = {layer: sum(mark["layer"] == layer for mark in marks) for layer in annotations.CLASSES}
-    answer = shown("imageinstance", item) | {
+    return shown("imageinstance", item) | {
         "baseImage": item["id"], "filename": item["instanceFilename"], "path": item["instanceFilename"],
         "contentType": "image/pyrtiff", "depth": 1, "duration": 1, "channels": 1, "extrinsicChannels": 1,
         "physicalSizeX": None, "physicalSizeY": None, "resolution": None, "magnification": None, "zoom": 6,
-        "bitPerSample": 8, "samplePerPixel": 3, "colorspace": "RGB", "numberOfAnnotations": counts["user"],
-        "numberOfJobAnnotations": counts["algo"], "numberOfReviewedAnnotations": counts["reviewed"],
+        "bitPerSample": 8, "samplePerPixel": 3, "colorspace": "RGB",
         "thumb": f"{host()}/api/imageinstance/{item['id']}/thumb.png?maxSize=512",
         "preview": f"{host()}/api/imageinstance/{item['id']}/thumb.png?maxSize=1024",
-    }  # fmt: skip
-    return answer
+    } | _annotations_counted(image=item["id"])  # fmt: skip
 
 
 def shown_job(item: Object, light: bool = False) -> Object:

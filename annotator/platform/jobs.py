@@ -13,6 +13,7 @@ from annotator.errors import AnnotatorError
 from annotator.parameters import JobParameters
 from annotator.platform import files
 from annotator.platform.connection import Connection, Json, pause, store_once
+from annotator.text import shortened
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,11 @@ class RunningJob:
     def _put(self, status: int, comment: str) -> None:
         # A PUT replaces the whole object, so everything that the core reads goes along.
         kept = {key: self._job.get(key) for key in ("id", "project", "software", "rate", "processingServer")}
-        state = {"status": status, "progress": round(self._progress), "statusComment": shortened(comment)}
+        state = {
+            "status": status,
+            "progress": round(self._progress),
+            "statusComment": shortened(comment, COMMENT_LENGTH),
+        }
         body = {key: value for key, value in (kept | state).items() if value is not None}
         self._connection.put(f"job/{self.id}.json", body, what=f"job {self.id}")
 
@@ -138,8 +143,3 @@ class RunningJob:
     def attach(self, path: Path) -> None:
         """Attach a file to the job, for other jobs."""
         files.attach(self._connection, JOB, self.id, path)
-
-
-def shortened(comment: str, length: int = COMMENT_LENGTH) -> str:
-    """A comment, cut where the server would refuse it."""
-    return comment if len(comment) <= length else f"{comment[: length - 1]}…"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from annotator.pictures import open_rgb
 from training import datasets, plots, splits
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import size_of
+from training.datasets.tables import as_csv
 
 LABELS, DUPLICATES, SHEET = "labels.csv", "near_duplicates.csv", "sheet.jpg"
 SHARES = (5, 25, 50, 75, 95)  # percentiles of box sizes that are told
@@ -31,12 +31,12 @@ def run(folders: Sequence[Path], format_name: str | None, out: Path, seed: int) 
     pictures = list(fingerprints)
     out.mkdir(parents=True, exist_ok=True)
     rows = label_counts(pictures)
-    _write(out / LABELS, list(rows[0]) if rows else [], [row.values() for row in rows])
+    (out / LABELS).write_bytes(as_csv(list(rows[0]) if rows else [], [row.values() for row in rows]))
     for row in rows:
         print(f"{row['label']}: {row['regions']} in {row['objects']} objects, {row['difficult']} more are difficult")
     pairs = splits.near_duplicates(list(fingerprints.values()))
-    _write(
-        out / DUPLICATES, ["one", "other"], [(pictures[first].path, pictures[second].path) for first, second in pairs]
+    (out / DUPLICATES).write_bytes(
+        as_csv(["one", "other"], [(pictures[first].path, pictures[second].path) for first, second in pairs])
     )
     empty = sum(not picture.regions for picture in pictures)
     print(f"{len(pictures)} pictures, {empty} without instruments; pairs that show nearly the same: {len(pairs)}.")
@@ -54,12 +54,6 @@ def run(folders: Sequence[Path], format_name: str | None, out: Path, seed: int) 
             f"Too few to judge by, less than {splits.FOLDS} objects: {', '.join(map(str, few))}. Add pictures.",
             file=sys.stderr,
         )
-
-
-def _write(path: Path, header: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    # Names of files that are no UTF-8, as of old archives, would end it.
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        csv.writer(file).writerows([header, *rows])
 
 
 def label_counts(pictures: Sequence[Picture]) -> list[dict[str, object]]:

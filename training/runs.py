@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +15,7 @@ from annotator.models.bundle import Model
 from training import datasets, splits
 from training.datasets import Picture
 from training.datasets.pictures import PARTS
+from training.datasets.tables import as_csv
 from training.metrics import Figure
 from training.splits import Fingerprint, Split
 
@@ -114,14 +113,13 @@ def part(
     earlier = {digest: name for name in PARTS for digest in getattr(before, f"{name}_pictures", ())}
     parts = splits.split(pictures, [fingerprints[picture] for picture in pictures], seed, earlier)
     splits.check_leaks(parts, fingerprints, earlier)
-    table = io.StringIO()
-    writer = csv.writer(table)
-    writer.writerow(["split", "file", "group", "sha256", "labels"])
     every = [(name, picture, fingerprints[picture]) for name in PARTS for picture in getattr(parts, name)]
-    for name, picture, one in [*every, *(("target", *item) for item in (unlabelled or {}).items())]:
-        said = hashlib.sha256(repr(picture.regions).encode()).hexdigest()[:12]
-        writer.writerow([name, picture.path, picture.group, one.sha256, said])
-    content = table.getvalue().encode()
+    every += [("target", *item) for item in (unlabelled or {}).items()]
+    rows = [
+        (name, picture.path, picture.group, one.sha256, hashlib.sha256(repr(picture.regions).encode()).hexdigest()[:12])
+        for name, picture, one in every
+    ]
+    content = as_csv(["split", "file", "group", "sha256", "labels"], rows)
     if path.exists() and path.read_bytes() != content:
         raise AnnotatorError(
             f"The pictures, or their labels, are others than when the run in {str(path.parent)!r} began. Name another "

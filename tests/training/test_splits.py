@@ -176,3 +176,10 @@ def test_chains_of_near_duplicates_are_one_group():
     pairs = splits.near_duplicates([Fingerprint("", 0), Fingerprint("", 0b1111), Fingerprint("", 0b11111111)])
     assert pairs.tolist() == [[0, 1], [1, 2]]
     assert len(set(splits.joined_groups(["a", "b", "c"], pairs))) == 1
+
+
+def test_names_that_are_no_utf_8_are_noted(pictures, tmp_path):
+    odd = [replace(one, path=one.path.with_name(f"fl\udcf6te_{number}.jpg")) for number, one in enumerate(pictures)]
+    prints = {other: splits.fingerprint(one) for one, other in zip(pictures, odd, strict=True)}
+    runs.part(odd, prints, None, 1, tmp_path / "splits.csv")
+    assert "fl\\udcf6te_0.jpg" in (tmp_path / "splits.csv").read_text(encoding="utf-8")

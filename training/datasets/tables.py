@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
+
+
+def as_csv(header: Sequence[str], rows: Iterable[Iterable[object]]) -> bytes:
+    """A table as the bytes of a CSV file, UTF-8; of names of files that are none, as of old archives, the codes."""
+    table = io.StringIO()
+    csv.writer(table).writerows([header, *rows])
+    return table.getvalue().encode(errors="backslashreplace")
 
 
 def read_table(path: Path, *layouts: Collection[str]) -> list[dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from annotator.outcome import many
 from annotator.pictures import jpeg, open_rgb, picture_files
 from annotator.report.template import filled
 from training import devices, plots
+from training.datasets.tables import as_csv
 from training.style.representation import square, style_network, styles_of
 
 LEAST = 5  # pictures within reach of each other that make a style, the one in the middle counted (minPts)
@@ -221,12 +221,11 @@ def run(images: Path, out: Path, backbone: str, weights: str, noise: float) -> C
     styles, errors = gathered(batches, len(files))
     found = cluster(styles, noise)
     out.mkdir(parents=True, exist_ok=True)
-    # Names of files that are no UTF-8, as of old archives, would end it.
-    with (out / "clusters.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "cluster", "is_medoid"])
-        for number, (path, label) in enumerate(zip(readable, found.labels, strict=True)):
-            writer.writerow([path.relative_to(images).as_posix(), label, int(number in found.medoids)])
+    rows = [
+        (path.relative_to(images).as_posix(), label, int(number in found.medoids))
+        for number, (path, label) in enumerate(zip(readable, found.labels, strict=True))
+    ]
+    (out / "clusters.csv").write_bytes(as_csv(["file", "cluster", "is_medoid"], rows))
     _page(images, readable, styles, errors, found, noise, backbone, out)
     print(
         f"{many(len(found.medoids), 'style')} in {len(readable)} pictures, {int((found.labels < 0).sum())} of no "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from training.datasets import Picture, labels_of
 from training.datasets.coco import ANNOTATIONS, IMAGES
 from training.datasets.folder import TABLE
 from training.datasets.pictures import size_of
+from training.datasets.tables import as_csv
 from training.splits import Fingerprint
 from training.style import arbitrary, fast, recolour
 from training.style.clusters import style_files
@@ -202,14 +202,13 @@ def _near(hashes: Sequence[int], held: Sequence[Fingerprint]) -> np.ndarray:
 
 
 def _write_table(copies: Sequence[Copy], out: Path) -> None:
-    # Names of files that are no UTF-8, as of old archives, would end it.
-    with (out / TABLE).open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file)
-        writer.writerow(["file", "label", "mimo_id", "object", "split", "sources", "content", "style"])
-        for copy in copies:
-            label = copy.content.regions[0].label
-            row = [copy.file, label.name, label.mimo_id, copy.content.group, "training", " ".join(copy.sources)]
-            writer.writerow([*row, copy.content.path.name, copy.style.name])
+    rows = []
+    for copy in copies:
+        label = copy.content.regions[0].label
+        row = [copy.file, label.name, label.mimo_id, copy.content.group, "training", " ".join(copy.sources)]
+        rows.append([*row, copy.content.path.name, copy.style.name])
+    header = ["file", "label", "mimo_id", "object", "split", "sources", "content", "style"]
+    (out / TABLE).write_bytes(as_csv(header, rows))
 
 
 def _write_coco(copies: Sequence[Copy], out: Path) -> None:

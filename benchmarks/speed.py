@@ -41,14 +41,14 @@ def run() -> dict[str, object]:
 
     def forward() -> None:
         for item in inputs:
-            model.network.predict_on_batch(item)
+            model.inference_network.predict_on_batch(item)
 
     def detect() -> None:
         detector.detect(model, image, 0.02, 100)
 
     def window_by_window() -> None:
         for start in range(0, CROPS, BATCH):
-            model.network.predict_on_batch(crops[start : start + BATCH])
+            model.inference_network.predict_on_batch(crops[start : start + BATCH])
 
     works = (forward, detect, window_by_window)
     for work in works:

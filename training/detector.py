@@ -32,6 +32,7 @@ from annotator.detection.boxes import area, intersection
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.box_head import BOX_STRIDE, WINDOW
 from annotator.models.bundle import Label, Model
+from annotator.models.fused import fused
 from annotator.prefetch import prefetched
 from training import devices, loop
 from training.datasets.pictures import Box, Picture, read_shrunk
@@ -338,7 +339,7 @@ def _look(
     model: Model, pictures: Sequence[Picture], count: int, folder: Path, name: str, seed: int
 ) -> tuple[Sequence[np.ndarray], np.ndarray]:
     """What the backbone sees in ``count`` parts of levels, in files of ``folder``, and what the box head should say."""
-    trunk = keras.Model(model.network.input, box_head_inputs(model))
+    trunk = fused(keras.Model(model.network.input, box_head_inputs(model)))
     order = np.resize(np.random.default_rng(seed).permutation(len(pictures)), count)
     colour = BACKBONES[model.configuration.backbone].preprocessing.grey
     parts = LevelParts(pictures, order, model.labels, colour, seed, 0)

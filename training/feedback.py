@@ -33,6 +33,7 @@ from annotator.detection.boxes import area, intersection, intersection_over_unio
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import STRIDE
 from annotator.models.bundle import Label, Model
+from annotator.models.fused import fused
 from annotator.prefetch import prefetched
 from training import adapt, calibration, evaluate, metrics, transfer
 from training.datasets import Picture, labels_of
@@ -107,7 +108,7 @@ See = Callable[[Sequence[Picture]], Iterator[Seen]]  # `look` of one model
 
 def look(model: Model, pictures: Sequence[Picture]) -> Iterator[Seen]:
     """What a model's backbone sees in each picture; one picture is held at a time."""
-    trunk = keras.Model(model.network.input, model.network.get_layer("head").input)
+    trunk = fused(keras.Model(model.network.input, model.network.get_layer("head").input))
 
     def read() -> Iterator[tuple[list[tuple[np.ndarray, int, int]], int, int]]:
         for picture in pictures:

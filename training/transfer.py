@@ -22,6 +22,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin
 from annotator.models.backbones import BACKBONES, build_network
 from annotator.models.bundle import Configuration, Label, Model
+from annotator.models.fused import fused
 from training import devices, loop
 from training.head import class_weights, fit_head, membership, negative_log_likelihood
 from training.samples import SIDE, Sample, load, varied
@@ -132,14 +133,15 @@ def features_of(network: keras.Model, samples: Sequence[Sample], views: int, see
     """Mean features of crops: (views, n, channels) float32; the first view is the crop itself, the others are varied.
 
     Args:
-        network: of `pooled`, up to the features.
+        network: of `pooled`; stays as it is.
         samples: n crops.
         views: 1 or more.
         seed: of the variation.
     """
+    quick = fused(network)
     return np.stack(
         [
-            network.predict(Crops(samples, np.arange(len(samples)), None, seed, view, vary=view > 0), verbose=2)
+            quick.predict(Crops(samples, np.arange(len(samples)), None, seed, view, vary=view > 0), verbose=2)
             for view in range(views)
         ]
     )

@@ -25,6 +25,7 @@ from annotator.detection.windows import WIDEST, Level
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.box_head import BOX_STRIDE
 from annotator.models.bundle import Model
+from annotator.models.fused import fused
 from annotator.prefetch import prefetched
 
 FINE_STRIDE = 8  # pixels between cells of the map that the first layers give
@@ -169,7 +170,7 @@ def levels(model: Model, finer: Finer) -> Iterator[tuple[int, int, Iterator[Leve
 @lru_cache(maxsize=1)  # compiled once for all pictures of a job
 def _halves(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     middle = network.get_layer(layer).output
-    return keras.Model(network.input, middle), keras.Model(middle, network.output)
+    return fused(keras.Model(network.input, middle)), fused(keras.Model(middle, network.output))
 
 
 def _rows_of_each(blocks: Sequence[Span], strips: Iterator[np.ndarray]) -> Iterator[tuple[Span, np.ndarray]]:

@@ -17,6 +17,7 @@ from annotator.detection.proposals import proposals
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import BACKBONES, STRIDE
 from annotator.models.bundle import Model
+from annotator.models.fused import fused
 from annotator.prefetch import prefetched
 
 SAME_PLACE = 0.1  # two windows of one label that overlap more (intersection over union) show one instrument
@@ -59,7 +60,7 @@ def scan(model: Model, image: np.ndarray) -> list[windows.Level]:
     """
     levels = []
     for picture, width, height in prefetched(level_pictures(model, image)):
-        said = model.network.predict_on_batch(picture[None])
+        said = model.inference_network.predict_on_batch(picture[None])
         logits, boxes = (said[0][0], said[1][0]) if model.has_boxes else (said[0], None)
         levels.append(windows.Level(logits / model.configuration.temperature, width, height, boxes))
     return levels
@@ -78,7 +79,7 @@ def score_as_crops(
     """
     class_labels = np.array(model.configuration.class_labels)
     probabilities = np.empty_like(found.probabilities)
-    classifier = keras.Model(model.network.input, model.network.get_layer("head").output)
+    classifier = fused(keras.Model(model.network.input, model.network.get_layer("head").output))
     for position in np.unique(found.levels):
         here = np.flatnonzero(found.levels == position)
         logits = crop_logits(classifier, pictures[position], found.cells[here], context)

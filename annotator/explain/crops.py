@@ -13,6 +13,7 @@ from annotator.explain.class_activation import class_explainer
 from annotator.explain.maps import RECTIFIED_MAPS
 from annotator.models.backbones import BACKBONES
 from annotator.models.bundle import Model
+from annotator.models.fused import fused
 
 SIDE = 224  # pixels of a crop
 AROUND = 1.4  # sides of the crop over the longest side of the box
@@ -35,7 +36,7 @@ class CropExplanations(NamedTuple):
 
 def crop_explainer_of(model: Model) -> keras.Model:
     """VisualBackProp and its companion for a model's network."""
-    return class_explainer(model.network, RECTIFIED_MAPS[model.configuration.backbone])
+    return fused(class_explainer(model.network, RECTIFIED_MAPS[model.configuration.backbone]))
 
 
 def crop_around(image: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

@@ -12,6 +12,7 @@ from annotator.explain.crops import BATCH, SIDE, crop_around
 from annotator.models.backbones import BACKBONES
 from annotator.models.bundle import Model
 from annotator.models.examples import Examples
+from annotator.models.fused import fused
 from annotator.pictures import jpeg
 
 EXAMPLE_SIDE = 96  # pixels of an example's picture
@@ -22,7 +23,8 @@ SHOWN = 3  # of each detection
 def describer_of(model: Model) -> keras.Model:
     """A network from crops (n, SIDE, SIDE, 3) to the mean of the features that the model's head gets, (n, channels)."""
     features = model.network.get_layer("head").input
-    return keras.Model(model.network.input, keras.layers.GlobalAveragePooling2D(dtype="float32")(features))
+    mean = keras.layers.GlobalAveragePooling2D(dtype="float32")(features)
+    return fused(keras.Model(model.network.input, mean))
 
 
 def described(describing: keras.Model, crops: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from annotator.explain.class_activation import sharpened
 from annotator.explain.maps import RECTIFIED_MAPS
 from annotator.explain.visual_backprop import explainer
 from annotator.models.bundle import Model
+from annotator.models.fused import fused
 
 SIDE = 896  # pixels on the longest side of the largest level of the pyramid that VisualBackProp looks at
 MOST = 100  # detections of one picture
@@ -44,7 +45,7 @@ class Explanation(NamedTuple):
 
 def explainer_of(model: Model) -> keras.Model:
     """VisualBackProp for a model's network."""
-    return explainer(model.network, RECTIFIED_MAPS[model.configuration.backbone])
+    return fused(explainer(model.network, RECTIFIED_MAPS[model.configuration.backbone]))
 
 
 def explain(model: Model, explaining: keras.Model, image: np.ndarray) -> Explanation:

@@ -11,6 +11,7 @@ import json
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import examples
 from annotator.models.backbones import BACKBONES, build_network
 from annotator.models.examples import Examples
+from annotator.models.fused import fused
 
 FORMAT = 1  # raised when an older program could misread a bundle
 CONFIGURATION, WEIGHTS, EXAMPLES = "model.json", "weights.safetensors", "examples.safetensors"
@@ -127,6 +129,11 @@ class Model:
     def has_boxes(self) -> bool:
         """Whether the network has a box head, and so two outputs."""
         return self.configuration.box_score is not None
+
+    @cached_property
+    def inference_network(self) -> keras.Model:
+        """The network for looking at pictures: same variables, same answers but for rounding, a third faster."""
+        return fused(self.network)
 
     @property
     def labels(self) -> tuple[Label, ...]:

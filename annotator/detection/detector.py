@@ -191,7 +191,7 @@ def with_finer(
 ) -> tuple[windows.Windows, list[extent.Activation], tuple[np.ndarray, np.ndarray] | None]:
     """What the levels up to `pyramid.SCAN_SIDE` said, and what those beyond it say.
 
-    Of these no more is held than one activation a cell, the best windows and boxes, and the part that is looked at.
+    Of these no more is held than the activations, the best windows and boxes, and the part that is looked at.
 
     Args:
         model: the model.
@@ -206,21 +206,25 @@ def with_finer(
     class_labels = np.array(model.configuration.class_labels)
     every_found, every_activation = [found], list(activations)
     for width, height, parts in blocks.levels(model, finer):
-        values = np.empty((-(-height // STRIDE), -(-width // STRIDE)), np.float32)
+        size = -(-height // STRIDE), -(-width // STRIDE)
+        whole = extent.Activation(
+            np.empty(size, np.float32), np.empty((*size, len(model.labels)), np.float16), width, height
+        )
 
-        def noted(parts: Iterable[windows.Level], values: np.ndarray = values) -> Iterator[windows.Level]:
+        def noted(parts: Iterable[windows.Level], whole: extent.Activation = whole) -> Iterator[windows.Level]:
             nonlocal offered
             for part in parts:
                 rows, columns = part.logits.shape[:2]
-                place = values[part.top : part.top + rows, part.left : part.left + columns]
-                place[...] = extent.activation(part, class_labels).values
+                place = np.s_[part.top : part.top + rows, part.left : part.left + columns]
+                own = extent.activation(part, class_labels)
+                whole.values[place], whole.by_label[place] = own.values, own.by_label
                 if offered is not None:
                     offered = proposals([part], offered)
                 yield part
 
         own = windows.score_parts(noted(parts), class_labels)
         every_found.append(replace(own, levels=own.levels + len(every_activation)))
-        every_activation.append(extent.Activation(values, width, height))
+        every_activation.append(whole)
     return windows.Windows.joined(every_found), every_activation, offered
 
 
@@ -233,7 +237,7 @@ def candidates(
     levels: list[windows.Level] | None = None,
     scored: windows.Windows | None = None,
     finer: blocks.Finer | None = None,
-) -> tuple[Detections, np.ndarray]:
+) -> tuple[Detections, np.ndarray, np.ndarray]:
     """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
 
     Args:
@@ -246,8 +250,8 @@ def candidates(
         finer: as for `detect`.
 
     Returns:
-        Detections in pixels of ``image``, scored by their windows alone, and, (n,), the objectness of their boxes,
-        zeros if the model has no box head.
+        Detections in pixels of ``image``, named and scored by their windows alone; (n,) the objectness of their boxes,
+        zeros if the model has no box head; and (n,) the labels that the inside of their outlines speaks for.
     """
     height, width = image.shape[:2]
     levels = scan(model, image) if levels is None else levels
@@ -261,10 +265,11 @@ def candidates(
     if finer is not None:
         found, activations, offered = with_finer(model, finer, found, activations, offered)
     located = locate(activations, found, width, height, least)
-    if offered is None:
-        return located, np.zeros(len(located))
-    boxes, objectness = offered
-    return refined(located, boxes * [width, height, width, height], objectness)
+    surest = np.zeros(len(located))
+    if offered is not None:
+        boxes, objectness = offered
+        located, surest = refined(located, boxes * [width, height, width, height], objectness)
+    return located, surest, extent.labels_inside(activations, located.scaled(1 / width, 1 / height).outlines)
 
 
 def detect(
@@ -304,8 +309,9 @@ def detect(
         least = min(float(thresholds.min()), WORTH_REFINING)
     else:  # what the head itself must say for the score to reach the lowest threshold
         least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
-    found, objectness = candidates(model, image, least, exact=exact, levels=levels, scored=scored, finer=finer)
+    found, objectness, labels = candidates(model, image, least, exact=exact, levels=levels, scored=scored, finer=finer)
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
-    found = found[found.scores >= thresholds[found.labels]]
-    return found[best_of_each(found)].with_alternatives(found, SAME_INSTRUMENT)[:max_detections]
+    shown = found.scores >= thresholds[labels]
+    found, named = found[shown], replace(found, labels=labels)[shown]
+    return named[best_of_each(named)].with_alternatives(found, SAME_INSTRUMENT)[:max_detections]

@@ -4,7 +4,8 @@ A window says that an instrument is here, not how far it reaches: the best one i
 says which cells speak for it (Zhou et al. 2016). So the activation of the levels that show the window's surroundings at
 about the size the network knows is averaged into one map, and around the window this map is cut in two by Otsu's
 threshold (Otsu 1979), the one that splits its values into the two most compact groups; the piece that holds the
-window's strongest cell is the instrument. No box was needed to learn this.
+window's strongest cell is the instrument. No box was needed to learn this. What lies inside it then gives
+it its name: the window saw less of it, or more than it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from contourpy import FillType, contour_generator
-from PIL import Image
+from PIL import Image, ImageDraw
 from scipy.special import logsumexp, softmax
 from shapely.geometry import Point, Polygon
 
@@ -26,21 +27,25 @@ from annotator.models.backbones import STRIDE
 TRAINING_SIDE = 224  # pixels: the size of object that ImageNet networks know best
 OCTAVES = 0.75  # standard deviation over scales: how far from that size a level still says where an object ends
 MAP_SIDE = 96  # cells of the activation map along the picture's longest side, for windows of levels up to SCAN_SIDE
+FINER = 4  # parts of a cell's side, for how much of the cell an outline covers
+NEGLIGIBLE = 0.01  # weight of a level, below which it is not asked for a name
 WHOLE = np.array([0.0, 0.0, 1.0, 1.0])
 MARGIN = 0.6  # share of a window's width and height that is looked at on each side of it
 
 
 @dataclass(frozen=True)
 class Activation:
-    """How strongly one level of the pyramid speaks for any instrument, cell by cell.
+    """How strongly one level of the pyramid speaks for instruments, cell by cell.
 
     Attributes:
-        values: (rows, columns) float32; a cell stands for STRIDE x STRIDE pixels.
+        values: for any instrument, (rows, columns) float32; a cell stands for STRIDE x STRIDE pixels.
+        by_label: for each label, (rows, columns, labels) float16: those of large levels are many.
         width: pixels of the level's picture, without its padding.
         height: the same.
     """
 
     values: np.ndarray
+    by_label: np.ndarray
     width: int
     height: int
 
@@ -49,14 +54,19 @@ def activation(level: Level, class_labels: np.ndarray) -> Activation:
     """The activation of a level, log(sum of exp over the logits of all instruments) minus the mean of all logits.
 
     Unlike the log-odds that windows are scored by, it does not fall where something else, such as the player, shows
-    beside the instrument.
+    beside the instrument. That of a label is log(sum of exp over its own logits).
 
     Args:
         level: or a part of one.
         class_labels: (classes,) the label of each class, -1 for "no instrument".
     """
-    values = logsumexp(level.logits[..., class_labels >= 0], axis=-1) - level.logits.mean(axis=-1)
-    return Activation(values.astype(np.float32), level.width, level.height)
+    known = class_labels >= 0
+    logits = level.logits[..., known]
+    highest = logits.max(axis=-1, keepdims=True)
+    belongs = np.eye(class_labels.max() + 1, dtype=logits.dtype)[class_labels[known]]
+    by_label = np.log(np.maximum(np.exp(logits - highest) @ belongs, np.finfo(logits.dtype).tiny)) + highest
+    values = logsumexp(by_label, axis=-1) - level.logits.mean(axis=-1)
+    return Activation(values.astype(np.float32), by_label.astype(np.float16), level.width, level.height)
 
 
 def activation_maps(
@@ -94,7 +104,9 @@ def scale_weights(levels: Sequence[Level | Activation], boxes: np.ndarray) -> np
     Returns:
         (m, n) weights, each row adds up to 1: a Gaussian in octaves.
     """
-    sides = np.sqrt(area(boxes))[:, None] * np.sqrt([level.width * level.height for level in levels])
+    sides = np.sqrt(np.maximum(area(boxes), np.finfo(float).tiny))[:, None] * np.sqrt(
+        [level.width * level.height for level in levels]
+    )
     octaves = np.log2(sides / TRAINING_SIDE)
     return softmax(-0.5 * (octaves / OCTAVES) ** 2, axis=1)
 
@@ -185,6 +197,42 @@ def outlines(
         own = outline(np.tensordot(weights, near, axes=1), (box - np.tile(frame[:2], 2)) / np.tile(size, 2))
         found.append(Polygon(frame[:2] + np.asarray(own.exterior.coords) * size))
     return found
+
+
+def labels_inside(activations: Sequence[Activation], outlines: Sequence[Polygon]) -> np.ndarray:
+    """The label that the inside of each outline speaks for most, on the mean of its cells and over the levels.
+
+    Args:
+        activations: of the pyramid.
+        outlines: n, as shares of the picture's width and height.
+
+    Returns:
+        (n,) int64.
+    """
+    boxes = np.array([outline.bounds for outline in outlines]).reshape(-1, 4)
+    found = np.empty(len(outlines), np.int64)
+    for number, weights in enumerate(scale_weights(activations, boxes)):
+        telling = [int(level) for level in np.flatnonzero(weights >= NEGLIGIBLE)]
+        means = [_mean_inside(activations[level], outlines[number]) for level in telling]
+        found[number] = np.argmax(weights[telling] @ means)
+    return found
+
+
+def _mean_inside(level: Activation, outline: Polygon) -> np.ndarray:
+    corners, box = np.asarray(outline.exterior.coords), np.array(outline.bounds)
+    cells = np.array([level.width, level.height]) / STRIDE
+    rows, columns = level.values.shape
+    x0, y0 = np.minimum(np.floor(box[:2] * cells).astype(int), [columns - 1, rows - 1])
+    x1, y1 = np.maximum(np.ceil(box[2:] * cells).astype(int), [x0 + 1, y0 + 1])
+    mask = Image.new("L", ((x1 - x0) * FINER, (y1 - y0) * FINER))
+    places = (corners * cells - [x0, y0]) * FINER - 0.5  # Pillow's pixels have whole numbers at their middle
+    ImageDraw.Draw(mask).polygon(list(map(tuple, places)), fill=255)
+    cover = np.asarray(mask.reduce(FINER), np.float32)
+    if not cover.any():  # smaller than a part of a cell
+        cover = np.ones_like(cover)
+    inside = level.by_label[y0:y1, x0:x1].astype(np.float32)
+    mean: np.ndarray = np.tensordot(cover, inside, axes=2) / cover.sum()
+    return mean
 
 
 def stretched(outline: Polygon, box: np.ndarray) -> Polygon:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from shapely.geometry import Point
+from shapely.geometry import Point, Polygon
 
 from annotator.detection import extent
 from annotator.detection.windows import Level
@@ -97,3 +97,54 @@ def test_a_stretched_outline_is_bounded_by_its_box(activation, horizontal, verti
     stretched = extent.stretched(outline, box)
     assert stretched.is_valid
     np.testing.assert_allclose(stretched.bounds, box, atol=1e-9)
+
+
+def level_that_says(by_label, side=224):
+    """A level of one picture whose cells speak for labels as told, (rows, columns, labels)."""
+    values = by_label.max(axis=2).astype(np.float32)
+    return extent.Activation(values, by_label.astype(np.float16), side, side)
+
+
+def test_a_label_is_worth_the_sum_of_its_classes():
+    logits = np.random.default_rng(0).normal(0, 5, (3, 4, 6)).astype(np.float32)
+    class_labels = np.array([1, -1, 0, 1, -1, 2])
+    found = extent.activation(Level(logits, 128, 96), class_labels)
+    exponentials = np.exp(logits.astype(float))
+    expected = np.stack([exponentials[..., class_labels == label].sum(axis=-1) for label in range(3)], axis=-1)
+    np.testing.assert_allclose(found.by_label, np.log(expected), atol=0.02)
+    np.testing.assert_allclose(found.values, np.log(expected.sum(axis=-1)) - logits.mean(axis=-1), atol=1e-4)
+
+
+def test_the_inside_names_an_instrument_not_what_is_beside_it():
+    by_label = np.zeros((7, 7, 3))
+    by_label[:, :, 1] = 9.0  # a player's other instrument all around, and stronger
+    rows, columns = np.mgrid[:7, :7]
+    by_label[abs(rows - columns) <= 1] = [0, 0, 5]  # an instrument held aslant
+    aslant = Polygon([(0, 0), (0.2, 0), (1, 0.8), (1, 1), (0.8, 1), (0, 0.2)])
+    beside = Polygon([(0.6, 0), (1, 0), (1, 0.4)])
+    found = extent.labels_inside([level_that_says(by_label)], [aslant, beside])
+    assert found.tolist() == [2, 1]
+
+
+def test_the_levels_that_know_an_instruments_size_name_it():
+    small, large = np.zeros((7, 7, 2)), np.zeros((28, 28, 2))
+    small[..., 0] = large[..., 1] = 4.0
+    levels = [level_that_says(large, 896), level_that_says(small, 224)]
+    whole, quarter = Polygon([(0, 0), (1, 0), (1, 1), (0, 1)]), Polygon([(0, 0), (0.25, 0), (0.25, 0.25), (0, 0.25)])
+    assert extent.labels_inside(levels, [whole, quarter]).tolist() == [0, 1]
+    assert extent.labels_inside(levels, []).tolist() == []
+
+
+@given(st.integers(0, 10_000), st.integers(1, 300), st.integers(1, 300), st.floats(0, 0.3))
+def test_an_outline_of_any_size_is_named_by_a_cell_that_it_touches(seed, width, height, size):
+    """Also one without any area, at the border, and on a level smaller than a cell."""
+    random = np.random.default_rng(seed)
+    rows, columns = -(-height // 32), -(-width // 32)
+    by_label = np.eye(rows * columns).reshape(rows, columns, -1)  # each cell has its own label
+    level = extent.Activation(np.zeros((rows, columns), np.float32), by_label.astype(np.float16), width, height)
+    corner = random.uniform(0, 1, 2)
+    corners = np.clip(corner + random.uniform(0, size, (3, 2)), 0, 1)
+    (found,) = extent.labels_inside([level], [Polygon(corners)])
+    low, high = corners.min(axis=0) * [width, height] / 32, corners.max(axis=0) * [width, height] / 32
+    assert low[0] - 1 <= found % columns <= high[0]
+    assert low[1] - 1 <= found // columns <= high[1]

@@ -312,6 +312,8 @@ def detect(
     found, objectness, labels = candidates(model, image, least, exact=exact, levels=levels, scored=scored, finer=finer)
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
-    shown = found.scores >= thresholds[labels]
-    found, named = found[shown], replace(found, labels=labels)[shown]
-    return named[best_of_each(named)].with_alternatives(found, SAME_INSTRUMENT)[:max_detections]
+    named = replace(found, labels=labels)[found.scores >= thresholds[labels]]
+    # What else an instrument was called: by other outlines at its place, which are not drawn, and by windows.
+    others = Detections(np.tile(found.boxes, (2, 1)), np.append(labels, found.labels), np.tile(found.scores, 2))
+    others = others[others.scores >= thresholds[others.labels]]
+    return named[best_of_each(named)].with_alternatives(others, SAME_INSTRUMENT)[:max_detections]

@@ -223,7 +223,7 @@ def _mean_inside(level: Activation, outline: Polygon) -> np.ndarray:
     cells = np.array([level.width, level.height]) / STRIDE
     rows, columns = level.values.shape
     x0, y0 = np.minimum(np.floor(box[:2] * cells).astype(int), [columns - 1, rows - 1])
-    x1, y1 = np.maximum(np.ceil(box[2:] * cells).astype(int), [x0 + 1, y0 + 1])
+    x1, y1 = np.clip(np.ceil(box[2:] * cells).astype(int), [x0 + 1, y0 + 1], [columns, rows])  # 1 may be rounded up
     mask = Image.new("L", ((x1 - x0) * FINER, (y1 - y0) * FINER))
     places = (corners * cells - [x0, y0]) * FINER - 0.5  # Pillow's pixels have whole numbers at their middle
     ImageDraw.Draw(mask).polygon(list(map(tuple, places)), fill=255)

@@ -135,6 +135,13 @@ def test_the_levels_that_know_an_instruments_size_name_it():
     assert extent.labels_inside(levels, []).tolist() == []
 
 
+def test_an_outline_that_rounding_puts_beyond_the_border_is_named():
+    level = level_that_says(np.eye(2)[np.repeat([[0] * 6 + [1]], 7, axis=0)])
+    beyond = np.nextafter(1.0, 2)
+    outlines = [Polygon([(0.9, 0), (beyond, 0), (beyond, 1)]), Polygon([(0, 0.5), (0.5, beyond), (0, beyond)])]
+    assert extent.labels_inside([level], outlines).tolist() == [1, 0]
+
+
 @given(st.integers(0, 10_000), st.integers(1, 300), st.integers(1, 300), st.floats(0, 0.3))
 def test_an_outline_of_any_size_is_named_by_a_cell_that_it_touches(seed, width, height, size):
     """Also one without any area, at the border, and on a level smaller than a cell."""

@@ -54,12 +54,12 @@ def test_boxes_that_are_all_difficult_judge_nothing(tmp_path, small):
         evaluate.run(None, tmp_path, None, tmp_path / "out")
 
 
-def test_false_boxes_are_those_that_a_job_would_draw(tmp_path, small, builtin_model):
-    path = small / "duo_in_oil.png"
-    (first,) = detector.detect(builtin_model, open_rgb(path), 0.05, 100).labels
-    # What is below the threshold of its label hides nothing that a job draws.
-    thresholds = tuple(1.0 if number == first else 0.05 for number in range(len(builtin_model.labels)))
+def test_false_boxes_are_those_that_a_job_would_draw(tmp_path, gallery, builtin_model):
+    path = gallery / "piano_fresco.png"
+    _, second = detector.detect(builtin_model, open_rgb(path), 0.02, 100).labels
+    # What is below the threshold of its label hides nothing that a job draws: the second has another name there.
+    thresholds = tuple(1.0 if number == second else 0.02 for number in range(len(builtin_model.labels)))
     model = Model(replace(builtin_model.configuration, thresholds=thresholds), builtin_model.network, "")
-    assert len(detector.detect(model, open_rgb(path), model.thresholds, 100)) == 1
+    assert len(detector.detect(model, open_rgb(path), model.thresholds, 100)) == 2
     figures = evaluate.detection_figures(model, [Picture(path, "a")], tmp_path)
-    assert figures["false_boxes_per_empty_picture"]["value"] == 1
+    assert figures["false_boxes_per_empty_picture"]["value"] == 2

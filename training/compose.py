@@ -7,7 +7,6 @@ is recoloured, smeared or reduced to a print after the paste.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import open_rgb, picture_files
 from training import datasets, plots, splits
 from training.datasets import Picture, labels_of
-from training.datasets.coco import ANNOTATIONS, IMAGES
+from training.datasets.coco import ANNOTATIONS, IMAGES, annotation, write
 from training.plain_ground import object_mask
 
 SIDE = 800  # pixels of a composite's longest side
@@ -367,25 +366,14 @@ def run(
                 "sources": sorted(used),
             }
         )
-        for source, (x0, y0, x1, y1) in zip(made.photographs, made.boxes.tolist(), strict=True):
-            if x1 > x0:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,  # pycocotools takes 0 for none
-                        "image_id": number,
-                        "category_id": number_of[source.regions[0].label],
-                        "bbox": [x0, y0, x1 - x0, y1 - y0],
-                        "area": (x1 - x0) * (y1 - y0),
-                        "iscrowd": 0,
-                    }
-                )
+        for source, box in zip(made.photographs, made.boxes.tolist(), strict=True):
+            if box[2] > box[0]:
+                annotations.append(annotation(len(annotations) + 1, number, number_of[source.regions[0].label], box))
     if not annotations:
         raise AnnotatorError(
             "No instrument could be cut out: the photographs need plain ground. Add such photographs.", ExitCode.USAGE
         )
-    categories = [{"id": number, "name": label.name, "mimo_id": label.mimo_id} for label, number in number_of.items()]
-    content = {"images": images, "categories": categories, "annotations": annotations}
-    (out / ANNOTATIONS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write(out, images, number_of, annotations)
     plots.sheet(shown).save(out / "sheet.jpg", quality=85)
     print(
         f"{len(images)} pictures with {len(annotations)} instruments are in {out}; look at {out / 'sheet.jpg'}.",

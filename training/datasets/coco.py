@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
+from annotator.models.bundle import Label
 from training.datasets.pictures import PARTS, Picture, Region, label_named
 from training.datasets.tables import inside, read_json
 
@@ -54,6 +57,45 @@ def read(path: Path) -> list[Picture]:
         raise AnnotatorError(
             f"{ANNOTATIONS} is no COCO file: {type(error).__name__} at {error}.", ExitCode.USAGE
         ) from error
+
+
+def annotation(number: int, image: int, category: int, box: Sequence[float]) -> dict[str, Any]:
+    """A box as an entry of ``annotations``.
+
+    Args:
+        number: its id, above 0, which pycocotools takes for none.
+        image: id of its image.
+        category: id of what it shows.
+        box: x0, y0, x1, y1 in pixels, top-left origin.
+    """
+    x0, y0, x1, y1 = box
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "area": (x1 - x0) * (y1 - y0),
+        "iscrowd": 0,
+    }
+
+
+def write(
+    path: Path,
+    images: Sequence[dict[str, Any]],
+    number_of: Mapping[Label, int],
+    annotations: Sequence[dict[str, Any]],
+) -> None:
+    """Write ``annotations.json`` into a folder, as `read` takes it.
+
+    Args:
+        path: the folder.
+        images: entries of ``images``.
+        number_of: id of each label's category.
+        annotations: of `annotation`.
+    """
+    categories = [{"id": number, "name": label.name, "mimo_id": label.mimo_id} for label, number in number_of.items()]
+    content = {"images": images, "categories": categories, "annotations": annotations}
+    (path / ANNOTATIONS).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def is_ours(path: Path) -> bool:

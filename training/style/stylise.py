@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import jpeg, open_rgb
 from training import datasets, plots, runs, splits
 from training.datasets import Picture, labels_of
-from training.datasets.coco import ANNOTATIONS, IMAGES
+from training.datasets.coco import IMAGES, annotation, write
 from training.datasets.folder import TABLE
 from training.datasets.pictures import size_of
 from training.datasets.tables import as_csv
@@ -232,21 +231,10 @@ def _write_coco(copies: Sequence[Copy], out: Path) -> None:
         )
         for region in copy.content.regions:
             if region.label in number_of:
-                x0, y0, x1, y1 = region.box or (0, 0, width, height)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,  # pycocotools takes 0 for none
-                        "image_id": number,
-                        "category_id": number_of[region.label],
-                        "bbox": [x0, y0, x1 - x0, y1 - y0],
-                        "area": (x1 - x0) * (y1 - y0),
-                        "iscrowd": 0,
-                        "ignore": int(region.difficult),
-                    }
-                )
-    categories = [{"id": number, "name": label.name, "mimo_id": label.mimo_id} for label, number in number_of.items()]
-    content = {"images": images, "categories": categories, "annotations": annotations}
-    (out / ANNOTATIONS).write_text(json.dumps(content, indent=1), encoding="utf-8")
+                box = region.box or (0, 0, width, height)
+                row = annotation(len(annotations) + 1, number, number_of[region.label], box)
+                annotations.append(row | {"ignore": int(region.difficult)})
+    write(out, images, number_of, annotations)
 
 
 def _sheet(copies: Sequence[Copy], out: Path) -> None:

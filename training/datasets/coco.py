@@ -10,7 +10,7 @@ from typing import Any
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from training.datasets.pictures import PARTS, Picture, Region, label_named
+from training.datasets.pictures import PARTS, Picture, Region, group_of_file, label_named
 from training.datasets.tables import inside, read_json
 
 ANNOTATIONS = "annotations.json"
@@ -44,7 +44,7 @@ def read(path: Path) -> list[Picture]:
         for image, own in zip(content["images"], regions.values(), strict=True):
             picture = Picture(
                 _file(path, image["file_name"]),
-                str(image.get("group") or f"{path.resolve().name}/{image['file_name']}"),
+                str(image.get("group") or group_of_file(path, image["file_name"])),
                 tuple(own),
                 _part(image),
                 tuple(str(source) for source in image.get("sources", ())),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.pictures import picture_files
-from training.datasets.pictures import PARTS, Picture, Region, label_named
+from training.datasets.pictures import PARTS, Picture, Region, group_of_file, label_named
 from training.datasets.tables import inside, read_table
 
 TABLE = "labels.csv"
@@ -29,7 +29,7 @@ def read(path: Path) -> list[Picture]:
     if (path / TABLE).is_file():
         return [_from_row(path, row) for row in read_table(path / TABLE, ("file", "label"))]
     return [
-        Picture(file, f"{path.resolve().name}/{file.relative_to(path).as_posix()}", (Region(label_named(folder.name)),))
+        Picture(file, group_of_file(path, file.relative_to(path).as_posix()), (Region(label_named(folder.name)),))
         for folder in sorted(path.iterdir())
         if folder.is_dir() and not folder.name.startswith(".")
         for file in picture_files(folder)
@@ -48,7 +48,7 @@ def _from_row(path: Path, row: dict[str, str]) -> Picture:
         )
     return Picture(
         inside(path, row["file"]),
-        row.get("object") or f"{path.resolve().name}/{row['file']}",
+        row.get("object") or group_of_file(path, row["file"]),
         (Region(label),),
         part,
         tuple(row.get("sources", "").split()),

@@ -61,6 +61,16 @@ class Picture:
     rejected: tuple[Box, ...] = ()
 
 
+def group_of_file(folder: Path, file: str) -> str:
+    """The group of a picture whose data set names none: itself, told from a file of that name in another folder.
+
+    Args:
+        folder: of the data set.
+        file: of the picture, in that folder.
+    """
+    return f"{folder.resolve().name}/{file}"
+
+
 def label_named(name: str, mimo_id: int | None = None) -> Label:
     """The label that a dataset's name means, so that `Violin (3573)`, `violins` and `viool` meet in one.
 

@@ -27,7 +27,7 @@ from annotator.platform.images import choose_images
 from annotator.platform.jobs import SUCCESS
 from annotator.platform.promotion import MODEL_FILE
 from annotator.report.coco import Finding, Picture, as_coco
-from annotator.report.page import SMALL_SIDE, THUMBNAIL_SIDE, write_page
+from annotator.report.page import QUALITY, thumbnail_side, write_page
 
 
 def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequence[str]) -> ExitCode:
@@ -111,7 +111,7 @@ def _write_results(access: Access, project: int, job: int, paths: dict[int, Path
         findings = [_finding(connection, item) for item in found.get(image.id, [])]
         findings.sort(key=lambda finding: -finding.score)
         path = paths[image.id]  # its name is that of the file, the image's is made fit to be read
-        thumbnail = _thumbnail(path, THUMBNAIL_SIDE if findings else SMALL_SIDE)
+        thumbnail = _thumbnail(path, thumbnail_side(findings))
         pictures.append(Picture(path.name, image.width, image.height, findings, thumbnail, errors.get(image.id)))
     info = {
         "model": f"{summary['model']['name']} {summary['model']['version']}",
@@ -150,4 +150,4 @@ def _thumbnail(path: Path, side: int) -> bytes:
         picture = pixels.thumb(path, side)
     except (OSError, SyntaxError, ValueError):
         picture = Image.new("RGB", (8, 8), "grey")
-    return jpeg(picture, 82)
+    return jpeg(picture, QUALITY)

@@ -17,7 +17,7 @@ from annotator.pictures import jpeg
 from annotator.platform.images import ProjectImage
 from annotator.report.coco import Finding, Neighbour, Picture, alternatives_text
 from annotator.report.heat import evidence_picture
-from annotator.report.page import MOST_BYTES, SMALL_SIDE, THUMBNAIL_SIDE, write_page
+from annotator.report.page import MOST_BYTES, QUALITY, thumbnail_side, write_page
 
 REPORTED = 200  # images on the report, those with the best detections: a browser must still open it
 
@@ -83,7 +83,7 @@ class Evidence:
             image.width,
             image.height,
             findings,
-            _thumbnail(pixels, THUMBNAIL_SIDE if findings else SMALL_SIDE),
+            _thumbnail(pixels, thumbnail_side(findings)),
         )
         with self._lock:
             self._pictures[image.id] = picture
@@ -120,4 +120,4 @@ class Evidence:
 def _thumbnail(pixels: np.ndarray, side: int) -> bytes:
     small = Image.fromarray(pixels)
     small.thumbnail((side, side))
-    return jpeg(small, 82)
+    return jpeg(small, QUALITY)

@@ -16,7 +16,13 @@ COLOURS = ("#ffb000", "#56b4e9", "#00d69a", "#f0e442", "#ff7a3d", "#e78ac3", "#9
 LINES = ("", "second", "third")  # drawn through, dashed, dotted: further instruments have the same colours again
 HIGHEST = 60  # of a picture, in heights of a letter: hanging scrolls may be twenty times as high as wide
 THUMBNAIL_SIDE, SMALL_SIDE = 900, 320  # pixels of a picture on it; the small ones are those without findings
+QUALITY = 82  # of the JPEG files in which it holds them
 MOST_BYTES = 50 << 20  # of pictures on a page: a browser must still open it
+
+
+def thumbnail_side(findings: Sequence[Finding]) -> int:
+    """Pixels of the longest side of a picture's thumbnail, by what was found in it."""
+    return THUMBNAIL_SIDE if findings else SMALL_SIDE
 
 
 def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:

@@ -75,10 +75,11 @@ def annotate(
     job.report(0, "Choosing images.", at_once=True)
     images = choose_images(connection, parameters.cytomine_id_project, parameters.cytomine_id_images)
 
+    resumed = records.earlier_jobs(connection, parameters.resume, parameters.cytomine_id_project)
     if model is None:
         job.report(1, "Loading the model.", at_once=True)
         with outcome.timed("model"):
-            model = model_in_use.load(connection, parameters, folder)
+            model = model_in_use.load(connection, parameters, folder, resumed)
     asked = parameters.threshold
     threshold, thresholds = (model.threshold, model.thresholds) if asked is None else (asked, asked)
     log.info("Model %s (%s), threshold %g.", model.name, model.version, threshold)
@@ -90,7 +91,7 @@ def annotate(
     settings = (
         f"{looking}, threshold {'its own' if asked is None else asked}, at most {parameters.max_detections} detections"
     )
-    earlier = _earlier(connection, job, parameters, settings, looking, images, outcome)
+    earlier = _earlier(connection, job, parameters, resumed, settings, looking, images, outcome)
     waiting = [image for image in images if image.id not in outcome.earlier]
 
     term_of = _terms_of(connection, parameters, model)
@@ -209,6 +210,7 @@ def _earlier(
     connection: Connection,
     job: jobs.RunningJob,
     parameters: JobParameters,
+    resumed: Sequence[records.Record],
     settings: str,
     model: str,
     images: Sequence[ProjectImage],
@@ -218,9 +220,7 @@ def _earlier(
     project = parameters.cytomine_id_project
     own = records.read(connection, job.id, project)  # slurm may start a job again after a node was lost
     done = records.done_by_model(connection, project, model) if parameters.skip_annotated else {}
-    before: list[records.Record] = []
-    if parameters.resume is not None:
-        before = records.earlier_jobs(connection, parameters.resume, project, settings)
+    records.check_settings(resumed, settings)
     if own.settings not in (None, settings):
         raise AnnotatorError(
             f"This job worked with {own.settings}, now with {settings}: together they would mix. Launch a new one.",
@@ -228,10 +228,10 @@ def _earlier(
         )
     if own.settings is None:
         records.begin(connection, job.id, settings, model, parameters.resume)
-    for record in (own, *before):
+    for record in (own, *resumed):
         done |= record.done
     outcome.earlier |= {image.id: done[image.id] for image in images if image.id in done}
-    return None if own.settings is None and not before else [record.user for record in before]
+    return None if own.settings is None and not resumed else [record.user for record in resumed]
 
 
 def _terms_of(connection: Connection, parameters: JobParameters, model: Model) -> dict[Label, int]:

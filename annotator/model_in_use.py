@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,24 +15,24 @@ if TYPE_CHECKING:
     from annotator.models.bundle import Model
 
 
-def load(connection: Connection, parameters: JobParameters, folder: Path) -> Model:
+def load(
+    connection: Connection, parameters: JobParameters, folder: Path, resumed: Sequence[records.Record] = ()
+) -> Model:
     """The model that a job is asked to use; of one that completes a training that went on to annotate, that training's.
 
     Args:
         connection: to the server.
         parameters: of the job.
         folder: for the downloaded file.
+        resumed: the jobs that it goes on with, newest first.
 
     Raises:
         AnnotatorError: the training job cannot be used, or its model not be had.
     """
     project, named = parameters.cytomine_id_project, parameters.cytomine_id_job
-    resumed, seen = parameters.resume, set[int]()
-    while parameters.mode == "annotate" and resumed is not None and resumed not in seen:
-        if promotion.promoted_itself(connection, resumed):  # a training that went on to annotate with its new model
-            return load_job(connection, resumed, project, folder)
-        seen.add(resumed)
-        resumed = records.read(connection, resumed, project).resumes
+    for record in resumed:
+        if promotion.promoted_itself(connection, record.job):  # a training that went on to annotate with its new model
+            return load_job(connection, record.job, project, folder)
     if named is not None:
         return load_job(connection, named, project, folder)
     return load_promoted(connection, promotion.promoted_job(connection, project), project, folder)

@@ -97,6 +97,20 @@ def test_resuming_what_itself_resumed(painted, clean, monkeypatch):
     assert drawn(painted, *(launched.job for launched in jobs)) == clean
 
 
+def test_each_job_that_is_gone_on_with_is_read_once(painted, clean, monkeypatch):
+    first = painted.jobs()[0]["id"]
+    asked = []
+    get = connection.Connection.get
+
+    def counted(self, path, *arguments, **options):
+        asked.append(path)
+        return get(self, path, *arguments, **options)
+
+    monkeypatch.setattr(connection.Connection, "get", counted)
+    assert job_module.run(painted.launch(resume=first).arguments) is ExitCode.OK
+    assert asked.count(f"job/{first}.json") == 1
+
+
 def test_other_settings_are_not_mixed(painted, clean):
     first = painted.jobs()[0]["id"]
     second = painted.launch(resume=first, max_detections=1)

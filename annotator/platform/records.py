@@ -8,6 +8,7 @@ fill the panel that curators look at; a file of the job's page would have to be 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from annotator.errors import AnnotatorError, ExitCode
@@ -28,6 +29,7 @@ class Record:
     """What one job wrote down.
 
     Attributes:
+        job: its id.
         user: id of the job's user, whose layer holds its annotations.
         settings: all that its detections depend on, None where it wrote nothing.
         model: that it worked with, None where it wrote nothing.
@@ -35,6 +37,7 @@ class Record:
         done: annotations of each finished image, by image id.
     """
 
+    job: int
     user: int
     settings: str | None
     model: str | None
@@ -67,30 +70,36 @@ def _record_of(connection: Connection, job: Json) -> Record:
         if key.startswith(DONE) and not job.get("dataDeleted")
     }
     resumes = int(texts[RESUMES]) if RESUMES in texts else None
-    return Record(job["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
+    return Record(job["id"], job["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
 
 
-def earlier_jobs(connection: Connection, job: int, project: int, settings: str) -> list[Record]:
-    """A job to go on with, and those that it went on with itself, newest first.
+def earlier_jobs(connection: Connection, job: int | None, project: int) -> list[Record]:
+    """A job to go on with, and those that it went on with itself, newest first; none without such a job.
 
     Raises:
-        AnnotatorError: one does not exist or worked with other settings.
+        AnnotatorError: one does not exist or belongs to another project.
     """
-    found: list[Record] = []
-    seen: set[int] = set()
-    following: int | None = job
-    while following is not None and following not in seen:
-        seen.add(following)
-        record = read(connection, following, project)
+    found: dict[int, Record] = {}
+    following = job
+    while following is not None and following not in found:
+        found[following] = read(connection, following, project)
+        following = found[following].resumes
+    return list(found.values())
+
+
+def check_settings(earlier: Iterable[Record], settings: str) -> None:
+    """Make sure that a job may go on with others.
+
+    Raises:
+        AnnotatorError: (USAGE) one worked with other settings.
+    """
+    for record in earlier:
         if record.settings not in (None, settings):
             raise AnnotatorError(
-                f"Job {following} worked with {record.settings}, this one with {settings}: together they would mix. "
+                f"Job {record.job} worked with {record.settings}, this one with {settings}: together they would mix. "
                 "Launch with the same settings, or without resume.",
                 ExitCode.USAGE,
             )
-        found.append(record)
-        following = record.resumes
-    return found
 
 
 def done_by_model(connection: Connection, project: int, model: str) -> dict[int, int]:

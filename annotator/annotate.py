@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from annotator.report.coco import alternatives_text
 from annotator.vocabulary import by_mimo_id
 
 if TYPE_CHECKING:
-    from annotator.detection import Detections
+    from annotator.detection import Detections, Finer
     from annotator.models.bundle import Label, Model
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ def annotate(
 
     term_of = _terms_of(connection, parameters, model)
 
-    from annotator.detection import SCAN_SIDE, Finer, finer_sizes, reads
+    from annotator.detection import SCAN_SIDE
 
     evidence = None
     if parameters.evidence:
@@ -104,17 +104,10 @@ def annotate(
 
         evidence = Evidence(model)
 
-    def finer(image: ProjectImage) -> Finer | None:
-        sizes = finer_sizes(image.width, image.height, parameters.longest_side)
-        return Finer(sizes, partial(fetch_rectangle, connection, image)) if sizes else None
-
-    def with_progress(image: ProjectImage, levels: Finer) -> Finer:
-        def tell(share: float) -> None:
-            done = len(outcome.counts) + len(outcome.failures)
-            comment = f"{done} of {many(len(waiting), 'image')}; of the next, {image.name}, {share:.0%}."
-            job.report(2 + 97 * (done + share) / len(waiting), comment)
-
-        return Finer(levels.sizes, _told(levels.read, reads(model, levels.sizes), tell))
+    def tell(image: ProjectImage, share: float) -> None:
+        done = len(outcome.counts) + len(outcome.failures)
+        comment = f"{done} of {many(len(waiting), 'image')}; of the next, {image.name}, {share:.0%}."
+        _report_share(job, done + share, len(waiting), comment)
 
     # What a stage cannot do for one image travels on in the place of its result; the others go on.
     def fetch(image: ProjectImage) -> tuple[ProjectImage, np.ndarray | AnnotatorError]:
@@ -125,8 +118,8 @@ def annotate(
         image, pixels = fetched
         if isinstance(pixels, AnnotatorError):
             return image, pixels, None
-        levels = finer(image)
-        more = {"finer": with_progress(image, levels)} if levels else {}
+        levels = _finer_levels(connection, image, parameters.longest_side)
+        more = {"finer": _told_by_tenths(levels, model, partial(tell, image))} if levels else {}
         shown = None
         try:
             with outcome.timed("detect"):
@@ -144,40 +137,14 @@ def annotate(
         remembered = look_next.Looked.at(image, pixels, examination.doubt, examination.appearance)
         return image, as_annotations(model, detections, image, term_of, shown), remembered
 
-    def store(found: _Found) -> look_next.Looked | None:
-        image, new, remembered = found
-        if not isinstance(new, AnnotatorError):
-            try:
-                with outcome.timed("upload"):
-                    count = upload(connection, image, job.user, new, earlier)
-                    records.finish(connection, job.id, image.id, count)
-                    outcome.counts[image.id] = count
-                return remembered
-            except AnnotatorError as error:
-                if error.code is not ExitCode.BAD_IMAGE:
-                    raise
-                new = error
-        log.warning("%s", new)
-        outcome.failures[image.id] = str(new)
-        return None
-
-    looked: list[look_next.Looked] = []
-    unseen = 0  # images that nobody has looked through; not all stay in the list
+    store = partial(_store, connection, job, outcome, earlier)
     with ExitStack() as stack:
         if scheduler is None:
             look, at_once = cluster.here(model)
         else:
             look, at_once = stack.enter_context(cluster.workers(scheduler, model, f"job-{job.id}"))
-        start = time.monotonic()
         stored = stack.enter_context(overlapped(waiting, (fetch, FETCHERS), (find, at_once), (store, 1)))
-        for done, remembered in enumerate(stored, start=1):
-            if remembered is not None:
-                looked.append(remembered)
-                unseen += not remembered.image.looked_through
-            if len(looked) > 2 * look_next.KEPT:
-                looked = look_next.most_doubtful(looked)
-            comment = _progress(outcome, done, len(waiting), time.monotonic() - start)
-            job.report(2 + 97 * done / len(waiting), comment)
+        looked, unseen = _followed(job, outcome, stored, len(waiting))
 
     own_thresholds = _own_thresholds(model, asked)
     if evidence is not None:
@@ -243,6 +210,99 @@ def _terms_of(connection: Connection, parameters: JobParameters, model: Model) -
     return {label: found[key] for label, key in key_of.items() if key in found}
 
 
+def _finer_levels(connection: Connection, image: ProjectImage, longest_side: int) -> Finer | None:
+    """The larger sizes in which an image is looked at, too, read from the server piece by piece; None without any."""
+    from annotator.detection import Finer, finer_sizes
+
+    sizes = finer_sizes(image.width, image.height, longest_side)
+    return Finer(sizes, partial(fetch_rectangle, connection, image)) if sizes else None
+
+
+def _told_by_tenths(levels: Finer, model: Model, tell: Callable[[float], None]) -> Finer:
+    """The same levels; after each tenth of what is to be read of them, if it is ten pieces, the share is told."""
+    from annotator.detection import Finer, reads
+
+    total, done = reads(model, levels.sizes), 0
+
+    def read(*arguments: Any) -> np.ndarray:
+        nonlocal done
+        found = levels.read(*arguments)
+        done += 1
+        if total >= 10 and 10 * done // total > 10 * (done - 1) // total:
+            tell(done / total)
+        return found
+
+    return Finer(levels.sizes, read)
+
+
+def _store(
+    connection: Connection,
+    job: jobs.RunningJob,
+    outcome: Outcome,
+    earlier: Sequence[int] | None,
+    found: _Found,
+) -> look_next.Looked | None:
+    """Store what was found in one image and write down that it is done, or why it failed.
+
+    Args:
+        connection: with the job's keys.
+        job: whose layer.
+        outcome: filled.
+        earlier: see `_earlier`.
+        found: the image, and what was found in it.
+
+    Returns:
+        What is remembered of the image, None where it failed.
+    """
+    image, new, remembered = found
+    if not isinstance(new, AnnotatorError):
+        try:
+            with outcome.timed("upload"):
+                count = upload(connection, image, job.user, new, earlier)
+                records.finish(connection, job.id, image.id, count)
+                outcome.counts[image.id] = count
+            return remembered
+        except AnnotatorError as error:
+            if error.code is not ExitCode.BAD_IMAGE:
+                raise
+            new = error
+    log.warning("%s", new)
+    outcome.failures[image.id] = str(new)
+    return None
+
+
+def _followed(
+    job: jobs.RunningJob, outcome: Outcome, stored: Iterable[look_next.Looked | None], total: int
+) -> tuple[list[look_next.Looked], int]:
+    """Tell on the job's page how far the images are, while they are stored.
+
+    Args:
+        job: whose page.
+        outcome: what is done so far.
+        stored: comes image by image: what `_store` returns.
+        total: images.
+
+    Returns:
+        What is remembered of the most doubtful images, and how many of all nobody has looked through.
+    """
+    looked: list[look_next.Looked] = []
+    unseen = 0  # not all stay in the list
+    start = time.monotonic()
+    for done, remembered in enumerate(stored, start=1):
+        if remembered is not None:
+            looked.append(remembered)
+            unseen += not remembered.image.looked_through
+        if len(looked) > 2 * look_next.KEPT:
+            looked = look_next.most_doubtful(looked)
+        _report_share(job, done, total, _progress(outcome, done, total, time.monotonic() - start))
+    return looked, unseen
+
+
+def _report_share(job: jobs.RunningJob, done: float, total: int, comment: str) -> None:
+    """Tell how many images are done, as the part of the job's progress (percent) between loading and its last files."""
+    job.report(2 + 97 * done / total, comment)
+
+
 def _progress(outcome: Outcome, done: int, total: int, seconds: float) -> str:
     """How far the images are, how fast they go and how long it will take."""
     comment = f"{done} of {many(total, 'image')}, {many(sum(outcome.counts.values()), 'instrument')}"
@@ -250,21 +310,6 @@ def _progress(outcome: Outcome, done: int, total: int, seconds: float) -> str:
         comment += f", {len(outcome.failures)} failed"
     left = seconds / done * (total - done)
     return f"{comment}; {60 * done / seconds:.0f} images a minute, {_duration(left)} left."
-
-
-def _told(read: Callable[..., np.ndarray], total: int, tell: Callable[[float], None]) -> Callable[..., np.ndarray]:
-    """The same function, which after each tenth of ``total`` calls, if there are ten, tells the share that is done."""
-    done = 0
-
-    def told(*arguments: object) -> np.ndarray:
-        nonlocal done
-        found = read(*arguments)
-        done += 1
-        if total >= 10 and 10 * done // total > 10 * (done - 1) // total:
-            tell(done / total)
-        return found
-
-    return told
 
 
 def _duration(seconds: float) -> str:

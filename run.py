@@ -22,11 +22,11 @@ def main(argv: list[str]) -> int:
     # Slurm ends a job with SIGTERM and kills it soon after: as after Ctrl-C, the job's status is set before we go.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)
-    from annotator.parameters import argument_parser
+    from annotator.parameters import help_text
 
-    if "--help" in argv:
-        argument_parser().print_help()
-        print("\nFrom a shell also --scheduler ADDRESS: of a Dask cluster whose workers look at the images.")
+    if {"--help", "-h"}.intersection(argv):
+        print(help_text())
+        print("From a shell also --scheduler ADDRESS: of a Dask cluster whose workers look at the images.")
         return 0
     from annotator.errors import ExitCode
     from annotator.job import run

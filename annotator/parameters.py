@@ -1,6 +1,7 @@
 """THE table of the job's parameters: the fields of `JobParameters`.
 
-From it come the command line (`parse`), descriptor.json (`descriptor`) and the table in the README (`markdown_table`).
+From it come the command line (`parse`), its help (`help_text`), descriptor.json (`descriptor`) and the table in the
+README (`markdown_table`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -45,6 +46,15 @@ def _filled_by_server(kind: str, name: str, description: str) -> Any:
         metadata={"type": kind, "name": name, "description": description, "set-by-server": True, "optional": False}
     )
 
+
+# What help shows in the place of a value, by the type of its parameter.
+VALUES = {
+    "String": "TEXT",
+    "Number": "NUMBER",
+    "Domain": "ID",
+    "ListDomain": "ID,ID,...",
+    "Boolean": "true|false",
+}
 
 # Other names under which the client takes the server's inputs, and which people type.
 SYNONYMS = {
@@ -187,10 +197,35 @@ def markdown_table() -> str:
     """The table of parameters as it stands in the README."""
     rows = ["| parameter | type | default | meaning |", "|---|---|---|---|"]
     for item in fields(JobParameters):
-        given = item.metadata.get("set-by-server")
-        default = "given by Cytomine" if given else "" if item.default in (None, ()) else str(item.default).lower()
+        default = "given by Cytomine" if item.metadata.get("set-by-server") else _default_text(item)
         rows.append(f"| `{item.name}` | {item.metadata['type']} | {default} | {item.metadata['description']} |")
     return "\n".join(rows)
+
+
+def _default_text(item: Field[Any]) -> str:
+    """A parameter's default as it is typed; empty where it has none."""
+    return "" if item.default in (MISSING, None, ()) else str(item.default).lower()
+
+
+def help_text() -> str:
+    """What ``run.py --help`` shows: names as Cytomine writes them, without what only Slurm takes."""
+    parser = argparse.ArgumentParser(
+        prog="run.py",
+        usage="run.py --NAME VALUE [--NAME VALUE ...]",
+        description=DESCRIPTION,
+        epilog="A parameter is empty when it is left out.",
+        add_help=False,
+    )
+    needed = parser.add_argument_group("always needed; Cytomine gives them at launch")
+    others = parser.add_argument_group("what the job is to do")
+    for item in fields(JobParameters):
+        if item.metadata.get("server-parameter"):
+            continue
+        about, default = item.metadata["description"], _default_text(item)
+        about = (f"{about} (default: {default})" if default else about).replace("%", "%%")
+        group = needed if item.metadata.get("set-by-server") else others
+        group.add_argument(f"--{item.name}", metavar=VALUES[item.metadata["type"]], help=about)
+    return parser.format_help()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -200,12 +235,11 @@ class _Parser(argparse.ArgumentParser):
 
 def argument_parser() -> argparse.ArgumentParser:
     """A parser whose values are still text; `parse` gives them their types."""
-    parser = _Parser(prog="run.py", description=DESCRIPTION, allow_abbrev=False)
+    parser = _Parser(prog="run.py", allow_abbrev=False, add_help=False)
     for item in fields(JobParameters):
         flags = [f"--{name}" for name in (item.name, *SYNONYMS.get(item.name, ()))]
-        about = item.metadata["description"].replace("%", "%%")
         # The core writes values without quotes and parts the line at blanks: each comes in as many parts as it has.
-        parser.add_argument(*flags, dest=item.name, help=about, nargs="+", metavar="VALUE")
+        parser.add_argument(*flags, dest=item.name, nargs="+")
     return parser
 
 

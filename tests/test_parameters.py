@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.parameters import JobParameters, argument_parser, descriptor, markdown_table, parse, parse_access
+from annotator.parameters import VALUES, JobParameters, descriptor, help_text, markdown_table, parse, parse_access
 
 ROOT = Path(__file__).parents[1]
 SERVER = [
@@ -110,6 +110,11 @@ def test_mistakes_are_one_line_with_the_value(arguments, message):
     assert "priv" not in str(caught.value).replace("--cytomine_private_key", "")
 
 
-def test_help_names_every_parameter():
-    text = argument_parser().format_help()
-    assert all(f"--{item['id']}" in text for item in descriptor()["inputs"])
+def test_help_names_every_parameter_once_with_what_to_type():
+    text = help_text()
+    assert "VALUE ...]\n\nFinds" in text  # in the usage alone
+    assert text.count("VALUE") == 2
+    for item in descriptor()["inputs"]:
+        shown = re.findall(rf"^  --{item['id']} (\S+)", text, re.MULTILINE)
+        assert shown == ([] if item.get("server-parameter") else [VALUES[item["type"]]])
+    assert "best first. (default: 100)" in " ".join(text.split())

@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "look at. Give the result to the command artworks.",
     )
     compose.add_argument(
-        "--photographs", type=Path, action="append", required=True, help="folder, as for photographs; repeatable"
+        "--photographs", type=Path, action="append", required=True, help="folder, as for photographs; may be repeated"
     )
     compose.add_argument(
         "--grounds", type=Path, required=True, help="folder of pictures without instruments, the more the better"
@@ -74,7 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     compose.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     compose.add_argument("--count", type=int, default=2000, help="how many pictures (default: 2000)")
     compose.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    compose.add_argument("--seed", type=int, default=7, help="give that of photographs (default: 7)")
+    compose.add_argument(
+        "--seed", type=int, default=7, help="of everything random; give that of the command photographs (default: 7)"
+    )
 
     inspect = commands.add_parser(
         "inspect",
@@ -82,30 +84,34 @@ def _parser() -> argparse.ArgumentParser:
         description="Count labels, objects and boxes, find near-duplicates and pictures that cannot be read, and draw "
         "examples with their boxes. Writes OUT/labels.csv, OUT/near_duplicates.csv and OUT/sheet.jpg.",
     )
-    inspect.add_argument("--data", type=Path, action="append", required=True, help="folder; may be given repeatedly")
+    inspect.add_argument(
+        "--data", type=Path, action="append", required=True, help="folder of labelled pictures; may be repeated"
+    )
     inspect.add_argument("--out", type=Path, required=True, help="folder for what is found")
     inspect.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    inspect.add_argument("--seed", type=int, default=7, help="of the choice of examples (default: 7)")
+    inspect.add_argument("--seed", type=int, default=7, help="for the choice of examples (default: 7)")
 
     evaluate = commands.add_parser(
         "evaluate",
         help="judge a model on labelled pictures it has not seen",
         description="Judge a model. Class folders or labels.csv: accuracy, macro-F1, calibration. Pictures with a COCO "
-        "annotations.json: average precision with the right term, its family, and any instrument at all. Writes "
-        "OUT/metrics.json and pictures; every figure has a 95 %% interval.",
+        "annotations.json, MINERVA or OpenImages: average precision with the right term, its family, and any "
+        "instrument at all. Writes OUT/metrics.json and pictures; every figure has a 95 % interval.",
     )
-    evaluate.add_argument("--model", type=Path, help="bundle, folder or zip (default: the built-in model)")
+    evaluate.add_argument("--model", type=Path, help="model bundle, folder or zip (default: the built-in model)")
     evaluate.add_argument("--data", type=Path, required=True, help="folder of the pictures")
     evaluate.add_argument("--out", type=Path, required=True, help="folder for what is measured")
     evaluate.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
 
-    style_command.add(commands, FORMATS)
+    style_command.add(commands, FORMATS, FORMAT_HELP)
     return parser
 
 
 def _add_stage(command: argparse.ArgumentParser, epochs: int) -> None:
     """What all stages of training take."""
-    command.add_argument("--data", type=Path, action="append", required=True, help="folder; may be given repeatedly")
+    command.add_argument(
+        "--data", type=Path, action="append", required=True, help="folder of labelled pictures; may be repeated"
+    )
     command.add_argument("--out", type=Path, required=True, help="folder of this run; started again, it goes on")
     command.add_argument(
         "--mode",
@@ -113,13 +119,21 @@ def _add_stage(command: argparse.ArgumentParser, epochs: int) -> None:
         default="head",
         help="head: train what stands on the backbone, minutes on a CPU (default); full: then all layers, wants a GPU",
     )
-    command.add_argument("--model", type=Path, help="bundle of an earlier stage to start from, instead of a backbone")
-    command.add_argument("--backbone", choices=BACKBONES, default=BACKBONES[0], help=f"default: {BACKBONES[0]}")
     command.add_argument(
-        "--weights", default="imagenet", help="of the backbone: imagenet (default), random, or a file without top"
+        "--model", type=Path, help="model bundle to start from, folder or zip, in the place of a backbone"
+    )
+    command.add_argument(
+        "--backbone", choices=BACKBONES, default=BACKBONES[0], help=f"network to start from (default: {BACKBONES[0]})"
+    )
+    command.add_argument(
+        "--weights",
+        default="imagenet",
+        help="of the backbone: imagenet (default), random, or the file of keras.applications without top",
     )
     command.add_argument("--format", choices=FORMATS, help=FORMAT_HELP)
-    command.add_argument("--epochs", type=int, default=epochs, help=f"at the most (default: {epochs})")
+    command.add_argument(
+        "--epochs", type=int, default=epochs, help=f"at the most, over all pictures (default: {epochs})"
+    )
     command.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
 
 

@@ -11,9 +11,10 @@ NETWORKS = ("efficientnet-lite0", "vgg16", "vgg19")
 STYLE, VARIATION = 5.0, 1.0  # weights of style and smoothness, where content has 1
 
 
-def add(commands: Any, formats: Sequence[str]) -> None:
+def add(commands: Any, formats: Sequence[str], format_help: str) -> None:
     """Add the command ``style`` to those of ``python -m training``."""
-    style = commands.add_parser("style", help="styles of a collection; photographs restyled to learn from")
+    about = "styles of a collection; photographs restyled to learn from"
+    style = commands.add_parser("style", help=about, description=f"{about.capitalize()}.")
     own = style.add_subparsers(dest="style_command", required=True, metavar="COMMAND")
 
     cluster = own.add_parser(
@@ -43,8 +44,10 @@ def add(commands: Any, formats: Sequence[str]) -> None:
     gatys.add_argument("--style", type=Path, required=True, help="picture whose style is taken")
     gatys.add_argument("--out", type=Path, required=True, help="folder of this transfer")
     gatys.add_argument("--size", type=int, default=512, help="longest side of the result in pixels (default: 512)")
-    gatys.add_argument("--steps", type=int, default=200, help="at each of up to three sizes (default: 200)")
-    gatys.add_argument("--start", choices=("content", "noise"), default="content", help="(default: content)")
+    gatys.add_argument("--steps", type=int, default=200, help="steps at each of up to three sizes (default: 200)")
+    gatys.add_argument(
+        "--start", choices=("content", "noise"), default="content", help="first picture (default: content)"
+    )
     _add_weights(gatys)
     gatys.add_argument("--seed", type=int, default=7, help="of the noise (default: 7)")
     _add_network(gatys, "vgg19")
@@ -61,7 +64,7 @@ def add(commands: Any, formats: Sequence[str]) -> None:
     fast.add_argument("--style", type=Path, required=True, help="picture whose style is learnt")
     fast.add_argument("--out", type=Path, required=True, help="folder of this training")
     fast.add_argument("--size", type=int, default=256, help="side of what is learnt on, in pixels (default: 256)")
-    fast.add_argument("--batches", type=int, default=10000, help="of 4 pictures (default: 10000)")
+    fast.add_argument("--batches", type=int, default=10000, help="batches of 4 pictures to learn on (default: 10000)")
     _add_weights(fast)
     fast.add_argument("--seed", type=int, default=7, help="of everything random (default: 7)")
     _add_network(fast, "vgg16")
@@ -84,7 +87,7 @@ def add(commands: Any, formats: Sequence[str]) -> None:
         "its sources, and OUT/sheet.jpg to look at.",
     )
     stylise.add_argument("--images", type=Path, required=True, help="folder of labelled pictures")
-    stylise.add_argument("--styles", type=Path, help="folder of pictures whose styles are taken")
+    stylise.add_argument("--styles", type=Path, help="folder of pictures whose styles are taken; not with a train-fast")
     stylise.add_argument("--out", type=Path, required=True, help="folder for the copies")
     stylise.add_argument(
         "--with",
@@ -94,24 +97,33 @@ def add(commands: Any, formats: Sequence[str]) -> None:
         help="reinhard: mean and spread of colours; fourier: coarse light and dark; arbitrary: brush strokes too; "
         "or the folder of a train-fast, in its style",
     )
-    stylise.add_argument("--proportion", type=float, default=1.0, help="copies a picture (default: 1)")
-    stylise.add_argument("--format", choices=formats, help="how the folder is laid out")
-    stylise.add_argument("--seed", type=int, default=7, help="give that of the training (default: 7)")
+    stylise.add_argument("--proportion", type=float, default=1.0, help="copies for each picture (default: 1)")
+    stylise.add_argument("--format", choices=formats, help=format_help)
+    stylise.add_argument(
+        "--seed", type=int, default=7, help="of everything random; give that of the training (default: 7)"
+    )
 
 
 def _add_weights(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--style-weight", type=float, default=STYLE, help=f"against content (default: {STYLE:g})")
     command.add_argument(
-        "--variation-weight", type=float, default=VARIATION, help=f"of smoothness (default: {VARIATION:g})"
+        "--style-weight", type=float, default=STYLE, help=f"of style, where content has 1 (default: {STYLE:g})"
+    )
+    command.add_argument(
+        "--variation-weight",
+        type=float,
+        default=VARIATION,
+        help=f"of smoothness, where content has 1 (default: {VARIATION:g})",
     )
 
 
 def _add_network(command: argparse.ArgumentParser, default: str) -> None:
     command.add_argument(
-        "--network", choices=NETWORKS, default=default, help=f"that style is read from (default: {default})"
+        "--network", choices=NETWORKS, default=default, help=f"network that style is read from (default: {default})"
     )
     command.add_argument(
-        "--weights", default="imagenet", help="of the network: imagenet (default), random, or a file without top"
+        "--weights",
+        default="imagenet",
+        help="of the network: imagenet (default), random, or the file of keras.applications without top",
     )
 
 

@@ -37,6 +37,7 @@ from annotator.prefetch import prefetched
 from training import devices, loop
 from training.datasets.pictures import Box, Picture, read_shrunk
 from training.head import membership
+from training.samples import touches
 
 CROP = 320  # pixels of the square parts of levels that are learnt from
 BATCH = 16
@@ -54,7 +55,6 @@ BETA = 2.0  # of the focal loss
 BOX_WEIGHT = 2.0
 OBJECTS = 4  # objects of a part that are named, the first
 NEGATIVE_SIDES = (3, 4, 5)  # cells: heights and widths of the windows that may show nothing
-AWAY = 0.1  # share of the smaller of a window and an object that may be shared, if the window shows nothing
 VISIBLE = 0.6  # share of an object that lies in the part, if it is to be named
 HARD = 4  # windows without an instrument that count, for each part of a batch, the hardest
 
@@ -166,11 +166,9 @@ def window_targets(boxes: np.ndarray, labels: np.ndarray, matters: np.ndarray, i
         row[:2], row[2:4] = low, np.clip(np.rint(boxes[i, 2:] / STRIDE), low + 1, cells)
         row[4] = labels[i]
     windows = NEGATIVES * float(STRIDE)
-    shared = intersection(windows[:, None], boxes[None])
-    on_object = shared > AWAY * np.minimum(area(windows)[:, None], area(boxes)[None])
     seen = intersection(windows, np.array(inside)) > 0.5 * area(windows)
     found[OBJECTS:, :4] = NEGATIVES
-    found[OBJECTS:, 4] = np.where(seen & ~on_object.any(axis=1), -1, -2)
+    found[OBJECTS:, 4] = np.where(seen & ~touches(windows, boxes), -1, -2)
     return found
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from annotator.detection import Detections, detector, extent, windows
-from annotator.detection.boxes import area, intersection, intersection_over_union
+from annotator.detection.boxes import intersection_over_union
 from annotator.detection.suppression import suppress
 from annotator.models.backbones import STRIDE
 from annotator.models.bundle import Label, Model
@@ -39,10 +39,10 @@ from training import adapt, calibration, evaluate, metrics, transfer
 from training.datasets import Picture, labels_of
 from training.datasets.pictures import read_shrunk
 from training.head import fit_head, negative_log_likelihood
+from training.samples import touches
 
 FITTING = 0.5  # intersection over union from which a window shows a region
 MOST_FITTING = 12  # windows of a region, those that fit best
-AWAY = 0.1  # share of the smaller of a window and a region that may be shared, if the window shows nothing
 HARD, EASY = 24, 8  # windows that show nothing, of each picture: those most like instruments, and any
 HARDEST = 400  # of which the hard ones are chosen
 APART = 0.3  # intersection over union that hard windows of a picture may have with each other
@@ -179,13 +179,13 @@ def examples_of(
             weights += [region.weight / len(fitting)] * len(fitting)
     for box in np.array(picture.rejected, float).reshape(-1, 4):
         fitting = _fitting(boxes, box)
-        fitting = fitting[~_touches(boxes[fitting], regions)]
+        fitting = fitting[~touches(boxes[fitting], regions)]
         chosen.append(every[fitting])
         targets += [-1] * len(fitting)
         weights += [REJECTED / max(1, len(fitting))] * len(fitting)
     if picture.complete:
         hard = _hard_windows(scored, seen, regions)
-        alone = np.flatnonzero(~_touches(boxes, regions))
+        alone = np.flatnonzero(~touches(boxes, regions))
         easy = np.random.default_rng(number).choice(alone, min(EASY, len(alone)), replace=False)
         chosen += [hard, every[easy]]
         targets += [-1] * (len(hard) + len(easy))
@@ -208,7 +208,7 @@ def _in_pixels(seen: Seen, picked: np.ndarray) -> np.ndarray:
 def _hard_windows(scored: windows.Windows, seen: Seen, regions: np.ndarray) -> np.ndarray:
     """At most `HARD` windows, (n, 5) level and cells, that a head takes for instruments and that show none."""
     boxes = scored.boxes * ([seen.width, seen.height] * 2)
-    alone = np.flatnonzero(~_touches(boxes, regions))
+    alone = np.flatnonzero(~touches(boxes, regions))
     scores = scored.probabilities[alone].sum(axis=1)
     hardest = alone[np.argsort(-scores, kind="stable")[:HARDEST]]
     labels = np.zeros(len(hardest), int)
@@ -222,12 +222,6 @@ def _fitting(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
     overlaps = intersection_over_union(boxes, box)
     best = np.argsort(-overlaps, kind="stable")[:MOST_FITTING]
     return best[overlaps[best] >= min(FITTING, float(overlaps[best[0]]))]
-
-
-def _touches(boxes: np.ndarray, regions: np.ndarray) -> np.ndarray:
-    """(n,) bool: whether a window shares more than `AWAY` with any region."""
-    shared = intersection(boxes[:, None], regions)
-    return (shared > AWAY * np.minimum(area(boxes)[:, None], area(regions))).any(axis=1)
 
 
 def fit(

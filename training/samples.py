@@ -9,12 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from annotator.detection.boxes import area, intersection
 from annotator.models.bundle import Label
 from annotator.pictures import open_rgb
 from training.datasets.pictures import Box, Picture, clip
 
 SIDE = 224  # pixels of a crop: the size at which ImageNet networks were trained
 MARGIN = 0.05  # of a box's longest side, added around it
+AWAY = 0.1  # share of the smaller of a window and a region that may be shared, if the window shows nothing
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,12 @@ class Sample:
     path: Path
     box: Box | None
     target: int
+
+
+def touches(windows: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """(n,) bool: whether a window (n, 4) shares more than `AWAY` with any region (k, 4), in one frame of pixels."""
+    shared = intersection(windows[:, None], regions)
+    return np.asarray((shared > AWAY * np.minimum(area(windows)[:, None], area(regions))).any(axis=1))
 
 
 def samples_of(pictures: Iterable[Picture], labels: Sequence[Label]) -> list[Sample]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Look = Callable[..., "Examination"]
 
-SECONDS_TO_CONNECT = 20.0
+SECONDS_TO_CONNECT = 20.0  # to the scheduler
 SECONDS_TO_WAIT_FOR_WORKERS = 120.0  # a batch system may just be starting them
 TASKS_A_THREAD = 2  # one at work, one on its way
 

@@ -17,8 +17,8 @@ from annotator.pipeline import overlapped
 from annotator.platform.connection import Connection
 from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
 
-QUALITY = 95
-LONGEST_NAME = 80  # characters
+QUALITY = 95  # of the JPEG files
+LONGEST_NAME = 80  # characters of an image's name in that of its file
 
 
 def fetch(connection: Connection, project: int, folder: Path) -> str:

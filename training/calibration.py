@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from training.head import negative_log_likelihood
 
-BINS = 15
+BINS = 15  # as Guo et al. 2017
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray, class_labels: np.ndarray) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
-MAXIMUM_STEPS = 200
+MAXIMUM_STEPS = 200  # of L-BFGS, which mostly ends before
 
 
 def class_weights(targets: np.ndarray, labels: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from sklearn.metrics import f1_score
 from annotator.detection.boxes import area, intersection_over_union
 from training.calibration import expected_calibration_error
 
-RESAMPLES = 1000
+RESAMPLES = 1000  # of the bootstrap
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10))
 COCO_DETECTIONS = 100  # of one picture, the best
 MINERVA_SCORE = 0.05

@@ -28,7 +28,7 @@ from training.datasets.pictures import PARTS, Picture
 
 FOLDS = 10  # of which one is for development and two are for the test
 NEAR = 4  # bits, of 64, in which the hashes of near-duplicates differ at the most
-CHUNK = 512
+CHUNK = 512  # pictures that are compared with all others at a time: all pairs at once take too much memory
 
 
 @dataclass(frozen=True)

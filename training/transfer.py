@@ -29,11 +29,11 @@ from training.samples import SIDE, Sample, load, varied
 
 STRENGTHS = (3e-3, 1e-3, 3e-4, 1e-4, 3e-5)  # of the penalty on the head, the best on the development split is taken
 VIEWS = 3  # varied copies of each training crop that mode head sees, beside the crop itself
-BATCH = 32
+BATCH = 32  # crops
 RATE = 1e-4  # of Adam in mode full; a head alone would be trained at ten times that
-PATIENCE = 3
-UNTRAINED_THRESHOLD = 0.5
-UNTRAINED_BOX_SCORE = (1.0, 1.0, 0.0)
+PATIENCE = 3  # epochs without gain after which training ends
+UNTRAINED_THRESHOLD = 0.5  # of a model whose threshold nothing has chosen yet
+UNTRAINED_BOX_SCORE = (1.0, 1.0, 0.0)  # of one that nothing has calibrated yet: both witnesses count alike
 
 
 def start(backbone: str, weights: str, labels: Sequence[Label]) -> Model:

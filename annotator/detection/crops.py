@@ -7,7 +7,7 @@ import numpy as np
 
 from annotator.models.backbones import STRIDE
 
-BATCH = 32
+BATCH = 32  # crops that the network looks at together
 
 
 def crop_logits(network: keras.Model, picture: np.ndarray, cells: np.ndarray, context: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from annotator.models.fused import fused
 
 SIDE = 224  # pixels of a crop
 AROUND = 1.4  # sides of the crop over the longest side of the box
-BATCH = 16
+BATCH = 16  # crops that are explained at a time
 
 
 class CropExplanations(NamedTuple):

@@ -22,7 +22,7 @@ from annotator.platform.images import ProjectImage
 log = logging.getLogger(__name__)
 
 CHUNK = 100  # annotations in one request
-ATTEMPTS = 4
+ATTEMPTS = 4  # at storing what an image's layer lacks
 ALGO_ANNOTATION = "be.cytomine.ontology.AlgoAnnotation"
 SHOWN = {"showMeta": True, "showWKT": True, "showTerm": True, "max": 0, "offset": 0}  # in a list, all of it
 FORBIDDEN = 403  # another image would fare no better

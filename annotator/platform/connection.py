@@ -22,13 +22,13 @@ from annotator.errors import AnnotatorError, ExitCode
 
 T = TypeVar("T")
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 10.0  # to reach the server
 READ_SECONDS = 120.0  # large thumbnails of large images take the image server this long
 WAIT_SECONDS = 20.0  # for a server that is just starting; longer, and a mistyped address would take long to be told
 PATIENCE_SECONDS = 300.0  # for one that is gone after it was there: a restart of Cytomine takes minutes
 HURRIED_SECONDS = 5.0  # for any answer, when there is no time left
 PING_SECONDS = 5.0
-RETRIES = 3
+RETRIES = 3  # of a request that only reads
 RETRIES_AFTER_SILENCE = 1  # each may cost READ_SECONDS
 LONGEST_PAUSE = 60.0  # a server may ask for hours
 AWAY = (502, 503, 504)  # what stands before a server answers this while it restarts

@@ -15,7 +15,7 @@ from annotator.pictures import to_rgb
 from annotator.platform.connection import Connection, Json, RequestFailed, ServerGone
 from annotator.text import printable
 
-LARGEST_FILE = 256 << 20
+LARGEST_FILE = 256 << 20  # bytes of a picture that are downloaded at the most
 FILTER_REACH = 3  # pixels around a part that change it when it is resized
 FETCHERS = 2  # requests for pixels at the same time
 # We ask for pictures of a bounded size. A server that ignores that may still send a large one, but not any size.

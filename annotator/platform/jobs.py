@@ -17,11 +17,11 @@ from annotator.text import shortened
 
 log = logging.getLogger(__name__)
 
-RUNNING, SUCCESS, FAILED = 2, 3, 4
-COMMENT_LENGTH = 255
+RUNNING, SUCCESS, FAILED = 2, 3, 4  # values of a job's status in the core
+COMMENT_LENGTH = 255  # characters of its status that the core stores
 VALUE_LENGTH = 5000  # of a parameter
 JOB = "be.cytomine.processing.Job"
-SECONDS_BETWEEN_REPORTS = 1.0
+SECONDS_BETWEEN_REPORTS = 1.0  # each is a request; the page looks every two seconds
 LAST_REPORT = 5.0  # seconds that the end waits for a report that is on its way
 ATTEMPTS = 4  # at telling the server how the job ended
 

@@ -13,7 +13,7 @@ PROMOTED = "promoted_model"  # property of a job: the training job whose model i
 BUILT_IN = "built-in"
 PROMOTING = ("train", "train_and_annotate", "promote")  # modes of jobs that may have promoted a model
 MODEL_FILE = "model.zip"
-LARGEST_MODEL = 1 << 30
+LARGEST_MODEL = 1 << 30  # bytes that are downloaded at the most
 
 
 def promoted_job(connection: Connection, project: int) -> int | None:

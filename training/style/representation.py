@@ -17,7 +17,7 @@ from annotator.prefetch import prefetched
 from training import transfer
 
 SIDE = 224  # pixels of the square of a picture that is looked at
-BATCH = 8
+BATCH = 8  # pictures that the network looks at together
 # What the style is read from: for VGG conv1_1 ... conv5_1 (Gatys et al. 2015); for EfficientNet the rectified maps that
 # these convolutions read. Its linear maps and its deeper ones tell what is shown rather than how.
 STYLE_LAYERS = {

@@ -22,7 +22,8 @@ from annotator.platform import image_uses, jobs, promotion, terms
 from annotator.platform.connection import Connection
 from annotator.platform.images import FETCHERS, ProjectImage, choose_images, fetch_or_why_not
 from annotator.platform.judgements import Choice, Judgement, Verdict, fetch_judgements
-from annotator.vocabulary import matching
+from annotator.vocabulary import by_mimo_id, matching
+from annotator.vocabulary.instruments import ancestors
 
 if TYPE_CHECKING:
     from annotator.models.bundle import Label, Model
@@ -227,7 +228,7 @@ def _learnt_labels(
         label
         for judgement in judgements
         if judgement.verdict not in (Verdict.REJECTED, Verdict.PASSED_OVER)
-        for label in {labels[term] for term in judgement.terms if term in labels}
+        for label in _meant(judgement, labels)
     )
     few = {label: count for label, count in counts.items() if count < LEAST_REGIONS and label not in known}
     notes = [
@@ -236,6 +237,14 @@ def _learnt_labels(
         for label, count in few.items()
     ]
     return set(counts) - set(few), notes
+
+
+def _meant(judgement: Judgement, labels: Mapping[int, Label]) -> set[Label]:
+    """What the terms of a shape mean: of Stringed instruments and Violin, as a hierarchy has them, Violin alone."""
+    meant = {labels[term] for term in judgement.terms if term in labels}
+    known = [by_mimo_id()[label.mimo_id] for label in meant if label.mimo_id in by_mimo_id()]
+    wider = {heading.mimo_id for instrument in known for heading in ancestors(instrument)}
+    return {label for label in meant if label.mimo_id not in wider} or meant
 
 
 def _by_image(judgements: Sequence[Judgement], instruments: set[int]) -> dict[int, list[Judgement]]:
@@ -330,7 +339,7 @@ def as_picture(
         if judgement.verdict is Verdict.REJECTED:
             rejected.append((x0, y0, x1, y1))
             continue
-        meant = {labels[term] for term in judgement.terms if term in labels}
+        meant = _meant(judgement, labels)
         clear = judgement.verdict is not Verdict.PASSED_OVER and len(meant) == 1 and meant <= learnt
         label = meant.pop() if clear else Label("something")
         regions.append(Region(label, (x0, y0, x1, y1), not clear, WEIGHTS[judgement.verdict]))

@@ -90,7 +90,9 @@ class Project:
 
 @pytest.fixture
 def project(server):
-    made = seed.create_project(server.store, "Paintings", server.user, ["Violin (3573)", "gitaren", "Harps", "Person"])
+    made = seed.create_project(
+        server.store, "Paintings", server.user, ["Violin (3573)", "snaartuig", "Harps", "Person"]
+    )
     software = seed.register_software(server.store, descriptor(), made["id"])
     return Project(server, made["id"], made["ontology"], software["id"])
 

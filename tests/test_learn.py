@@ -61,7 +61,7 @@ def collection(project, tmp_path):
     lens = seed.add_term(project.server.store, project.ontology, "Lens of Doom")["id"]
     images = {}
     for number in range(24):
-        kind, term = (("lens", lens), ("bars", _term(project, "gitaren")), ("nothing", None))[number % 3]
+        kind, term = (("lens", lens), ("bars", _term(project, "snaartuig")), ("nothing", None))[number % 3]
         box = draw(tmp_path / f"{number}.png", kind, random)
         image = project.add_image(tmp_path / f"{number}.png")
         images[image] = (SIDE, [Instrument(term, shapely.box(*box))] if term else [])
@@ -95,7 +95,7 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     said = look_through(server.access, project.id, first["userJob"], images)
     assert said["drawn"] + said["corrected"] + said["accepted"] == 16
 
-    terms = f"{lens},{_term(project, 'gitaren')}"
+    terms = f"{lens},{_term(project, 'snaartuig')}"
     trained = annotate(project, mode="train_and_annotate", cytomine_id_terms=terms)
     assert trained["statusComment"].startswith("Promoted. The new model is better on "), trained["statusComment"]
     assert " of 24 images. " in trained["statusComment"]
@@ -122,7 +122,7 @@ def test_a_project_learns_new_things_promotes_them_and_finds_them(collection):
     one = annotate(project, mode="train", cytomine_id_terms=lens)
     third = annotate(project, cytomine_id_job=one["id"])
     assert finds(project, third, lens, images)
-    assert finds(project, third, _term(project, "gitaren"), images)
+    assert finds(project, third, _term(project, "snaartuig"), images)
 
     # Beside each detection on the report what it is most like of all that was learnt here.
     (row,) = server.store.find("jobdata", job=second["id"], key="report")
@@ -151,7 +151,7 @@ def test_what_fails_after_the_training_is_completed_by_an_annotating_job(collect
     # The third time that the server stores anything on an image, and from then on, it fails.
     rule = {"path": "/api/annotation.json", "method": "POST", "kind": "status", "value": 500}
     server.fail(rule | {"after": 2, "times": 99})
-    terms = f"{lens},{_term(project, 'gitaren')}"
+    terms = f"{lens},{_term(project, 'snaartuig')}"
     launched = project.launch(mode="train_and_annotate", cytomine_id_terms=terms)
     assert job_module.run(launched.arguments) is ExitCode.UPLOAD
     number = launched.job
@@ -186,7 +186,7 @@ def test_a_project_learns_from_copies_and_from_images_that_nobody_looked_through
     look_through(server.access, project.id, first["userJob"], looked)
     chosen = _ids([*looked, *teaching, *kept])
     options = {"style_augment": "fourier", "adversarial": True, "cytomine_id_images": chosen}
-    trained = annotate(project, mode="train", cytomine_id_terms=f"{lens},{_term(project, 'gitaren')}", **options)
+    trained = annotate(project, mode="train", cytomine_id_terms=f"{lens},{_term(project, 'snaartuig')}", **options)
     said = r"(\d+) images, \1 restyled \(fourier\), 18 without labels"
     assert re.search(f"Learnt from {said}: ", trained["statusComment"]), trained["statusComment"]
 
@@ -241,6 +241,16 @@ def test_what_is_not_learnt_counts_neither_for_nor_against(tmp_path):
     assert picture.rejected == ((5, 5, 25, 25),)
 
 
+def test_of_a_term_and_its_parents_the_narrowest_counts(tmp_path):
+    image = ProjectImage(5, "five.png", 100, 100, None, looked_through=True)
+    violin, strings, harp = Label("Violin", 3573), Label("Stringed instruments", 3101), Label("Harp", 3285)
+    square, labels = shapely.box(10, 10, 50, 50), {1: violin, 2: strings, 3: harp}
+    said = [Judgement(5, square, terms, Verdict.DRAWN) for terms in ((1, 2), (2,), (1, 2, 3))]
+    picture = as_picture(tmp_path / "5.jpg", image, 100, said, labels, {violin, strings, harp})
+    assert [region.difficult for region in picture.regions] == [False, False, True]
+    assert [region.label for region in picture.regions[:2]] == [violin, strings]
+
+
 def test_copies_are_made_of_nothing_that_is_judged_by(tmp_path):
     random = np.random.default_rng(8)
     pictures = []
@@ -273,7 +283,7 @@ def test_two_trainings_at_once_do_not_disturb_each_other(collection):
     images = {image: truth for image, truth in list(every.items())[:18] if truth[1]}
     first = annotate(project, cytomine_id_images=_ids(images))
     look_through(project.server.access, project.id, first["userJob"], images)
-    terms = f"{lens},{_term(project, 'gitaren')}"
+    terms = f"{lens},{_term(project, 'snaartuig')}"
     launched = [project.launch(mode="train", cytomine_id_terms=terms) for _ in range(2)]
     running = [subprocess.Popen([sys.executable, "run.py", *one.arguments[2:]]) for one in launched]
     assert [process.wait() for process in running] == [0, 0]

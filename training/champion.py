@@ -12,6 +12,8 @@ from annotator.detection import Detections
 from annotator.detection.boxes import intersection_over_union
 from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
+from annotator.vocabulary import by_mimo_id
+from annotator.vocabulary.instruments import ancestors
 from training import evaluate, metrics, plots
 from training.datasets import Picture
 from training.metrics import Figure, Truth
@@ -117,8 +119,13 @@ def _of_any_name(found: Sequence[Detections], pictures: Sequence[Picture]) -> _B
 
 
 def _of_each_name(known: Sequence[Label], found: Sequence[Detections], pictures: Sequence[Picture]) -> _Boxes:
-    """An item for each picture and label."""
+    """An item for each picture and label.
+
+    What has no region of its own name counts under the nearest wider one, as it is labelled where the ontology has no
+    term but Stringed instruments: else the model in use was wrong about everything people accepted.
+    """
     named = sorted({region.label for picture in pictures for region in picture.regions}, key=lambda one: one.name)
+    known = [_as_drawn(label, named) for label in known]
     labels = list(dict.fromkeys([*named, *known]))
     boxes, truths = [], []
     for one, picture in zip(found, pictures, strict=True):
@@ -128,6 +135,15 @@ def _of_each_name(known: Sequence[Label], found: Sequence[Detections], pictures:
             own = [region for region in picture.regions if region.difficult or region.label == label]
             truths.append(evaluate.truth_of(own))
     return _Boxes(boxes, truths, np.repeat(np.arange(len(pictures)), len(labels)))
+
+
+def _as_drawn(label: Label, named: Sequence[Label]) -> Label:
+    """The label itself if it is among those named, else the nearest wider one that is, else itself."""
+    instrument = by_mimo_id().get(label.mimo_id or -1)
+    if label in named or instrument is None:
+        return label
+    label_of = {one.mimo_id: one for one in named if one.mimo_id is not None}
+    return next((label_of[wider.mimo_id] for wider in ancestors(instrument) if wider.mimo_id in label_of), label)
 
 
 def sentence(comparison: Comparison, pictures: int) -> str:

@@ -133,8 +133,11 @@ def _own(label: Label) -> Hashable:
 
 
 def _family(label: Label) -> Hashable:
+    """Category and family; an instrument of none, which MIMO lists under "Others", is a family of its own."""
     instrument = by_mimo_id().get(label.mimo_id or -1)
-    return instrument.family if instrument else label.name
+    if instrument is None or instrument.family == "Others":
+        return label
+    return instrument.category, instrument.family
 
 
 def _any(label: Label) -> Hashable:

@@ -3,6 +3,7 @@
 ``mimo.tsv`` lists the terms of the MIMO thesaurus (http://www.mimo-db.eu, CC BY 4.0) with their family, category and
 Hornbostel-Sachs notations. Families (Violins) and categories (Stringed instruments) are terms themselves.
 ``aliases.tsv`` adds other names, tagged with their language, and the classes of ImageNet-1k that show the instrument.
+``homonyms.tsv`` lists names of MIMO that, in a project about pictures, more likely mean something else.
 """
 
 from __future__ import annotations
@@ -62,18 +63,29 @@ def by_mimo_id() -> dict[int, Instrument]:
 
 
 @cache
-def _headings() -> dict[str, Instrument]:
-    """Families and categories by their name."""
-    instruments = by_mimo_id().values()
-    categories = {item.name: item for item in instruments if item.name == item.category}
-    return categories | {item.name: item for item in instruments if item.name == item.family}
+def _headings() -> dict[tuple[str, str], list[Instrument]]:
+    """Families and categories by category and name: each category has a family "Others" of its own.
+
+    A few are listed twice, as a family and as its main instrument: Cymbals (2451) and Cymbals (2471).
+    """
+    headings: dict[tuple[str, str], list[Instrument]] = {}
+    for item in by_mimo_id().values():
+        if item.name in (item.family, item.category):
+            headings.setdefault((item.category, item.name), []).append(item)
+    return headings
 
 
 def ancestors(instrument: Instrument) -> list[Instrument]:
     """The terms that are wider than an instrument, nearest first: its family, then its category."""
     names = dict.fromkeys([instrument.family, instrument.category])
-    found = [_headings()[name] for name in names if name in _headings()]
+    found = [heading for name in names for heading in _headings().get((instrument.category, name), [])]
     return [heading for heading in found if heading.mimo_id != instrument.mimo_id]
+
+
+@cache
+def homonyms() -> list[str]:
+    """Names of instruments that alone do not mean the instrument for certain: Wagon, a zither."""
+    return [row["name"] for row in _read("homonyms.tsv")]
 
 
 def imagenet_instruments() -> list[Instrument]:

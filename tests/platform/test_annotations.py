@@ -252,7 +252,7 @@ def test_one_part_refused_does_not_give_up_the_other(as_job, project, server, no
 
 def test_terms_are_found_under_any_of_their_names(connection, project):
     found = find_terms(connection, project.id, [VIOLIN, GUITAR, HARP, LUTE], [], create=False)
-    assert set(found) == {3573, 3285}  # "gitaren" is a Dutch plural that we do not know
+    assert set(found) == {3573, 3285}  # "snaartuig" is an old Dutch word that we do not know
 
 
 def test_missing_terms_are_created_once(connection, project, server):

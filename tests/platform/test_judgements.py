@@ -22,7 +22,7 @@ class Wall:
     def __init__(self, project, picture):
         self.project, self.server, self.store = project, project.server, project.server.store
         self.images = [project.add_image(picture) for _ in range(2)]
-        self.violin, self.guitar = (self.term(name) for name in ("Violin (3573)", "gitaren"))
+        self.violin, self.guitar = (self.term(name) for name in ("Violin (3573)", "snaartuig"))
         job = seed.create_job(self.store, project.id, project.software, self.server.user["id"])
         self.job_user = self.store.get("user", job["userJob"])
 

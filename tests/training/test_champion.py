@@ -1,5 +1,7 @@
 """Figures by hand. Whole comparisons are in the tests of training jobs."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,16 @@ def test_labels_may_come_more_than_once(pictures):
     twice = champion.resampled([LUTE, HARP, HARP], [found(1, 0.9), found(2, 0.8)], pictures)
     for name, values in once.items():
         np.testing.assert_array_equal(values, twice[name])
+
+
+def test_what_is_labelled_with_a_wider_term_is_right_where_people_accepted_that_term(pictures):
+    """The ontology has Stringed instruments, not Harp: a harp found is labelled so, and so it was validated."""
+    wide = Label("Stringed instruments", 3101)
+    accepted = [replace(picture, regions=(Region(wide, BOX),)) for picture in pictures]
+    values = champion.resampled([Label("Flute", 3955), HARP], [found(1, 0.9), found(1, 0.8)], accepted)
+    assert values["average"][0] == 1
+    flutes = champion.resampled([Label("Flute", 3955), HARP], [found(0, 0.9), found(0, 0.8)], accepted)
+    assert flutes["average"][0] == 0
 
 
 def test_looser_boxes_count_at_smaller_overlaps(pictures):

@@ -9,8 +9,9 @@ from PIL import Image
 from annotator.detection import detector
 from annotator.errors import AnnotatorError
 from annotator.models import bundle
-from annotator.models.bundle import Model
+from annotator.models.bundle import Label, Model
 from annotator.pictures import open_rgb
+from annotator.vocabulary import by_mimo_id
 from training import evaluate
 from training.datasets import Picture
 
@@ -63,3 +64,11 @@ def test_false_boxes_are_those_that_a_job_would_draw(tmp_path, gallery, builtin_
     assert len(detector.detect(model, open_rgb(path), model.thresholds, 100)) == 2
     figures = evaluate.detection_figures(model, [Picture(path, "a")], tmp_path)
     assert figures["false_boxes_per_empty_picture"]["value"] == 2
+
+
+def test_instruments_of_no_family_are_no_family():
+    triangle, claves, aerophone, violin = (
+        evaluate._family(Label(by_mimo_id()[number].name, number)) for number in (3005, 2989, 4310, 3573)
+    )
+    assert len({triangle, claves, aerophone}) == 3
+    assert violin == evaluate._family(Label("Violins", 3564))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotator.vocabulary import by_mimo_id, imagenet_instruments, match_terms, matching
-from annotator.vocabulary.instruments import ancestors
+from annotator.vocabulary.instruments import ancestors, homonyms
 from tests.conftest import SHARED
 
 INSTRUMENTS = list(by_mimo_id().values())
@@ -47,7 +47,8 @@ REFERENCE = SHARED / "reference/mimo_terms.tsv"
         ("fortepiano", 2299),
         ("acoustic guitar", 3237),
         ("French horn", 4118),
-        ("vielle", 3142),
+        ("sackbut", 4364),  # not the synthesizer of 1948 (2221)
+        ("Clappers", 2424),
         ("snare drum", 2729),
         ("timpani", 2887),
         ("drum kit", 5703),
@@ -89,9 +90,38 @@ REFERENCE = SHARED / "reference/mimo_terms.tsv"
         ("Posaune", 4369),
         ("trompette", 4446),
         ("tamburello", 2746),
+        # plurals of other languages
+        *[(name, 3573) for name in ("violons", "Geigen", "violini", "violen", "violines")],
+        *[(name, 3285) for name in ("Harfen", "arpe", "harpen", "arpas")],
+        *[(name, 3394) for name in ("luths", "Lauten", "liuti", "luiten", "laúdes")],
+        ("Orgeln", 2266),
+        ("Hörner", 4118),
+        ("Flöten", 3955),
+        ("cors", 4118),
         # families and categories
         ("Stringed instruments", 3101),
         ("Wind instruments", 3730),
+        ("Wind instrument", 3730),
+        ("String instruments", 3101),
+        ("Instruments à cordes", 3101),
+        ("Saiteninstrumente", 3101),
+        ("snaarinstrumenten", 3101),
+        ("Chordophones", 3101),
+        ("Aerophones", 3730),
+        ("Percussion", 2370),
+        ("Tasteninstrumente", 2230),
+        # a word for the kind of thing
+        ("Organ (Musical Instrument)", 2266),
+        ("horns (aerophones)", 4118),
+        ("Wagon (musical instrument)", 3710),
+        ("Wagon (3710)", 3710),
+        ("Organ (anatomy)", None),
+        # MIMO's names and plurals of them that mean something else in pictures
+        *[(name, None) for name in ("Wagon", "wagons", "Hammer", "Bones", "Bow", "Spoons", "Whip", "Katana", "Siren")],
+        *[(name, None) for name in ("shoes", "pies", "kas", "bos", "Others", "Mechanical")],
+        *[(name, None) for name in ("Flügel", "vleugels", "Becken", "piatti", "klok", "pipa", "Capra")],
+        # two instruments each: cittern and zither, fiddle and hurdy-gurdy
+        *[(name, None) for name in ("citer", "cetra", "vielle")],
         # no instrument, whatever they contain
         ("harpist", None),
         ("flutist", None),
@@ -167,6 +197,22 @@ def test_ancestors_are_family_then_category():
     assert ancestors(by_mimo_id()[3101]) == []
 
 
+@given(st.sampled_from(INSTRUMENTS))
+def test_what_is_wider_is_of_the_same_category(instrument):
+    """Each category has a family "Others" of its own."""
+    assert {item.category for item in ancestors(instrument)} <= {instrument.category}
+
+
+def test_a_family_of_the_same_name_as_its_instrument_is_wider():
+    crash, leaf = by_mimo_id()[2469], by_mimo_id()[2471]
+    for instrument in (crash, leaf):
+        assert match_terms([instrument], {1: "Cymbals (2451)", 2: "Percussion"})[instrument.mimo_id].term == 1
+
+
+def test_homonyms_are_names_of_instruments():
+    assert set(homonyms()) < {item.name for item in INSTRUMENTS if not item.aliases}
+
+
 def test_imagenet_classes_name_one_instrument_each():
     classes = [position for item in imagenet_instruments() for position in item.imagenet_classes]
     assert len(classes) == len(set(classes)) == 25
@@ -184,6 +230,8 @@ VIOLIN, CELLO, REBEC = by_mimo_id()[3573], by_mimo_id()[3582], by_mimo_id()[3202
         ({1: "Stringed instruments", 2: "Person"}, (1, False), (1, False)),
         ({1: "Stringed instruments", 2: "Violins (3564)"}, (2, False), (1, False)),
         ({9: "Violin", 4: "viool"}, (4, True), None),  # the older term
+        ({1: "Violins", 2: "Violin", 3: "Violoncellos"}, (2, True), (3, True)),  # a parent, older than its child
+        ({1: "Violins", 2: "viool"}, (2, True), None),
         ({1: "Person", 2: "Violinist"}, None, None),
         ({}, None, None),
     ],
@@ -197,3 +245,9 @@ def test_terms_of_a_project(terms, violin, cello):
 
 def test_a_plural_that_is_also_a_family_serves_the_family():
     assert match_terms([REBEC], {5: "Fiddles"})[3202].term == 5
+
+
+def test_others_of_an_ontology_are_no_instruments():
+    triangle = by_mimo_id()[3005]
+    assert match_terms([triangle], {1: "Others", 2: "Others (4309)"}) == {}  # 4309 are wind instruments
+    assert match_terms([triangle], {1: "Others (2988)"})[3005].term == 1

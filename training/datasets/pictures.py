@@ -84,7 +84,8 @@ def label_named(name: str, mimo_id: int | None = None) -> Label:
     name = name.strip()
     meant = matching(name)
     numbered = by_mimo_id().get(mimo_id) if mimo_id is not None else None
-    if meant and numbered and meant.mimo_id != mimo_id:
+    own_name = numbered is not None and name.casefold() == numbered.name.casefold()  # two instruments are called Lira
+    if meant and numbered and meant.mimo_id != mimo_id and not own_name:
         related = {item.mimo_id for item in [*ancestors(meant), *ancestors(numbered)]}
         if mimo_id not in related and meant.mimo_id not in related and meant.family != numbered.family:
             raise AnnotatorError(

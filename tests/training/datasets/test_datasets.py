@@ -12,9 +12,10 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from annotator.errors import AnnotatorError
 from annotator.models.bundle import Label
 from annotator.pictures import open_rgb, open_shrunk
+from annotator.vocabulary import by_mimo_id
 from training import datasets
 from training.__main__ import FORMATS
-from training.datasets.pictures import Region, clip, size_of
+from training.datasets.pictures import Region, clip, label_named, size_of
 
 VIOLIN = Label("Violin", 3573)
 
@@ -123,6 +124,24 @@ def test_openimages(tmp_path, save):
     table.write_bytes("/m/0342h,Gitarre\n/m/0l14md,Fl\N{LATIN SMALL LETTER O WITH DIAERESIS}te\n".encode("latin-1"))
     with pytest.raises(AnnotatorError, match="The table 'class-descriptions-boxable"):
         datasets.read(tmp_path, "openimages")
+
+
+def test_openimages_names_of_instruments_and_of_tools(tmp_path, save):
+    save("00aa.jpg")
+    (tmp_path / "class-descriptions-boxable.csv").write_text(
+        "/m/0342h,Guitar\n/m/05kyg_,Organ (Musical Instrument)\n/m/03l9g,Hammer\n"
+    )
+    rows = ["ImageID,LabelName,XMin,XMax,YMin,YMax"]
+    rows += [f"00aa,{name},0.1,0.5,0.2,0.9" for name in ("/m/0342h", "/m/05kyg_", "/m/03l9g")]
+    (tmp_path / "train-annotations-bbox.csv").write_text("\n".join(rows))
+    (found,) = datasets.read(tmp_path, "openimages")
+    assert [region.label.name for region in found.regions] == ["Guitar", "Organ"]
+
+
+def test_mimos_own_names_and_numbers_agree():
+    """Lira (3186) is a fiddle, though "lira" alone is a lyre."""
+    for instrument in by_mimo_id().values():
+        assert label_named(instrument.name, instrument.mimo_id) == Label(instrument.name, instrument.mimo_id)
 
 
 @pytest.mark.parametrize(

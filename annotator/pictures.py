@@ -28,7 +28,9 @@ def to_rgb(picture: Image.Image) -> Image.Image:
         largest = values.max(initial=0)
         full = max(largest, 1e-9) if picture.mode == "F" else 255 if largest <= 255 else max(65535, largest)
         return Image.fromarray(np.round(values / full * 255).astype(np.uint8)).convert("RGB")
-    if picture.mode in ("LA", "PA", "La", "RGBa", "RGBA") or "transparency" in picture.info:
+    if picture.mode == "La":
+        picture = picture.convert("LA")  # all that Pillow can make of it
+    if picture.mode in ("LA", "PA", "RGBa", "RGBA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
     return picture.convert("RGB")

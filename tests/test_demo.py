@@ -13,7 +13,7 @@ from shapely.geometry import box
 
 from annotator.errors import ExitCode
 from annotator.models import bundle
-from annotator.report.coco import Finding, Picture, as_coco
+from annotator.report.coco import Finding, Neighbour, Picture, alternatives_text, as_coco
 from annotator.report.page import write_page
 
 ROOT = Path(__file__).parents[1]
@@ -187,6 +187,18 @@ def test_a_page_holds_the_best_that_a_browser_can_open_and_all_that_failed(monke
     assert "2 musical instruments in 2 of 3" in " ".join(text.split())
     assert "none of its figures: 10 more" in " ".join(text.split())
     assert "failed.png" in text
+
+
+def test_all_small_pictures_count_for_what_a_browser_can_open():
+    neighbour = Neighbour("Lute", "a.png", 0.9, bytes(4000))
+    finding = Finding("Lute", None, 0.5, box(0, 0, 5, 5), "", bytes(300), [neighbour, neighbour])
+    assert Picture("a.png", 9, 9, [finding, finding], bytes(20)).weight == 20 + 2 * (300 + 2 * 4000)
+
+
+def test_more_other_names_than_a_person_reads_are_left_out():
+    assert alternatives_text("abcdefg", {6: 0.9, 0: 0.85, 1: 0.7, 2: 0.6, 3: 0.5, 4: 0.4}) == (
+        "g 0.90, a 0.85, b 0.70, c 0.60, d 0.50"
+    )
 
 
 def test_neither_form_nor_name_of_a_picture_spoils_the_page():

@@ -84,7 +84,8 @@ def test_doubt_is_the_number_of_mistakes_to_be_expected():
 def test_padding_is_no_part_of_what_a_picture_is_like():
     logits = np.ones((7, 7, 3), np.float32)
     logits[5:] = 100
-    assert examination.appearance([Level(logits, 224, 150)]).tolist() == [1, 1, 1]
+    larger = Level(np.full((14, 14, 3), 9, np.float32), 448, 300)
+    assert examination.appearance([larger, Level(logits, 224, 150)]).tolist() == [1, 1, 1]
 
 
 def test_an_examination_holds_what_detection_finds(builtin_model, gallery):
@@ -263,3 +264,19 @@ def test_what_is_kept_of_many_images_is_what_there_is_most_doubt_about():
     doubts = np.random.default_rng(0).permutation(look_next.KEPT + 5)
     kept = look_next.most_doubtful([look_next.Looked(image, float(doubt), np.zeros(1), b"") for doubt in doubts])
     assert [one.doubt for one in kept] == list(range(look_next.KEPT + 4, 4, -1))
+
+
+def test_tags_of_people_neither_go_nor_stand_in_the_way(project, picture, tag):
+    first, second = (project.add_image(picture) for _ in range(2))
+    store = project.server.store
+    mine = store.add("tag", name="for the catalogue", user=project.server.user["id"])
+    for image in (first, second):
+        own = {"ownerKind": "imageinstance", "domainIdent": image}
+        store.add("tagdomainassociation", tag=mine["id"], tagName=mine["name"], **own)
+    access = project.server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    for image in (first, second):
+        move(connection, project.launch().job, project.id, [image])
+        assert tagged(project) == {image}
+    kept = [row["domainIdent"] for row in store.find("tagdomainassociation", tag=mine["id"])]
+    assert sorted(kept) == sorted([first, second])

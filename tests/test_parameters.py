@@ -53,6 +53,18 @@ def test_all_values_strays_and_placeholders():
     assert found.mem is None
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("true", True), ("1", True), ("false", False), ("No", False), ("0", False)]
+)
+def test_a_switch_is_on_or_off(text, value):
+    assert parse([*SERVER, "--evidence", text]).evidence is value
+
+
+@pytest.mark.parametrize("threshold", ["0", "1"])
+def test_the_ends_of_the_scale_are_thresholds(threshold):
+    assert parse([*SERVER, "--threshold", threshold]).threshold == float(threshold)
+
+
 def test_a_value_with_blanks_is_not_cut_at_the_first():
     """What was typed on the page reaches the command line without quotes, so it comes in several parts."""
     given = "--cytomine_id_images 3, 1, 2 [CYTOMINE_ID_JOB] --threshold 0.25 --evidence true [RESUME]"
@@ -99,6 +111,13 @@ def test_a_key_that_cannot_be_one_is_told_but_not_shown(key):
             [*SERVER, "--mode", "train", "and", "annotate"],
             "--mode is 'train and annotate', it must be one of annotate,",
         ),
+        ([*SERVER, "--max_training_images", "0"], "--max_training_images is 0, it must be at least 1"),
+        ([*SERVER, "--cytomine_reviewed", "3"], "--cytomine_reviewed is 3, it must be one of 0, 1, 2"),
+        (
+            [*SERVER, "--backbone", "resnet51"],
+            "--backbone is 'resnet51', it must be one of efficientnet-lite0, resnet50,",
+        ),
+        ([*SERVER, "--style_augment", "monet"], "--style_augment is 'monet', it must be one of reinhard, fourier,"),
         ([*SERVER, "--threshold"], "expected at least one argument"),
     ],
 )

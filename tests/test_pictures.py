@@ -1,8 +1,11 @@
+import struct
+
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from annotator.pictures import open_rgb, open_shrunk, to_rgb
+from annotator.errors import AnnotatorError, ExitCode
+from annotator.pictures import open_rgb, open_shrunk, picture_files, pictures_in, to_rgb
 
 RAMP = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
 
@@ -33,6 +36,39 @@ def test_transparent_becomes_white():
     found = np.asarray(to_rgb(Image.fromarray(pixels)))
     assert (found[:2] == 0).all()
     assert (found[2:] == 255).all()
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBa", "P", "L", "RGB"])
+def test_transparent_becomes_white_in_every_mode(mode):
+    """Modes without a channel for it name one colour that is not there, as GIF and PNG files may."""
+    black = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    black.putpixel((1, 0), (0, 0, 0, 0))
+    if mode in ("P", "L", "RGB"):
+        picture = Image.new(mode, (2, 1), 0)
+        picture.putpixel((1, 0), (9, 9, 9) if mode == "RGB" else 9)
+        picture.info["transparency"] = (9, 9, 9) if mode == "RGB" else 9
+    else:
+        picture = black.convert(mode)
+    assert np.asarray(to_rgb(picture)).tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_grey_that_was_multiplied_with_its_transparency_is_read(tmp_path):
+    """As some programs write TIFF: grey 100 of 200, which is half of white on what is left of the page."""
+    sides = [(256, 1), (257, 1), (278, 1)]  # one pixel
+    fields = [*sides, (258, 8 | 8 << 16), (259, 1), (262, 1), (273, 8), (277, 2), (279, 2), (338, 1)]
+    rows = b"".join(struct.pack("<HHII", key, 3, 2 if key == 258 else 1, value) for key, value in sorted(fields))
+    content = b"II*\0" + struct.pack("<I", 10) + bytes([100, 200]) + struct.pack("<H", len(fields)) + rows + bytes(4)
+    (tmp_path / "scan.tif").write_bytes(content)
+    with Image.open(tmp_path / "scan.tif") as picture:
+        assert picture.mode == "La"
+    np.testing.assert_allclose(open_rgb(tmp_path / "scan.tif"), np.full((1, 1, 3), 155), atol=1)
+
+
+def test_depths_and_signs_beyond_the_usual_do_not_wrap_around():
+    deep = np.array([[0, 100_000, 200_000]], np.int32)
+    assert np.asarray(to_rgb(Image.fromarray(deep)))[0, :, 0].tolist() == [0, 128, 255]
+    signed = np.array([[-5.0, 0, 10]], np.float32)
+    assert np.asarray(to_rgb(Image.fromarray(signed)))[0, :, 0].tolist() == [0, 0, 255]
 
 
 def test_printing_inks_become_colours():
@@ -67,3 +103,30 @@ def test_a_small_picture_is_not_enlarged(picture):
     found, width, height = open_shrunk(picture, 1000)
     assert (width, height) == (300, 200)
     np.testing.assert_array_equal(found, open_rgb(picture))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), b"II*\x00\x08\x00\x00\x00" + bytes(8)]
+)
+def test_what_is_no_picture_is_told(tmp_path, content):
+    (tmp_path / "broken.png").write_bytes(content)
+    for read in (open_rgb, lambda path: open_shrunk(path, 80)):
+        with pytest.raises(AnnotatorError, match=r"The picture 'broken\.png' cannot be read") as caught:
+            read(tmp_path / "broken.png")
+        assert caught.value.code is ExitCode.BAD_IMAGE
+
+
+def test_a_picture_too_large_to_decode_is_told(tmp_path, monkeypatch):
+    Image.new("1", (400, 300)).save(tmp_path / "huge.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(AnnotatorError, match=r"'huge\.png' cannot be read"):
+        open_rgb(tmp_path / "huge.png")
+
+
+def test_files_that_are_no_pictures_by_their_names_are_left_out(tmp_path):
+    (tmp_path / "inner").mkdir()
+    names = ["b.JPG", "a.png", "notes.txt", "table.csv", "inner/c.Tiff", "inner/readme"]
+    for name in names:
+        (tmp_path / name).touch()
+    assert picture_files(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG", "inner/c.Tiff")]
+    assert pictures_in(tmp_path) == [tmp_path / name for name in ("a.png", "b.JPG")]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from annotator.text import fitting_font, printable
+from annotator.text import SMALLEST, fitting_font, printable, shortened
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,16 @@ def test_letters_of_other_languages_can_be_read_in_captions(letter):
 
     nothing = "\uffff"  # no font has it: what is drawn in its place
     assert not np.array_equal(drawn(letter), drawn(nothing))
+
+
+@pytest.mark.parametrize(("length", "expected"), [(3, "lu…"), (4, "lute"), (5, "lute")])
+def test_a_shortened_text_is_as_long_as_it_may_be(length, expected):
+    assert shortened("lute", length) == expected
+
+
+def test_letters_are_as_large_as_fit():
+    text = "Orchestral set of tubular bells"
+    assert fitting_font([text], 10_000, 24).size == 24
+    assert fitting_font([text], 20, 24).size == SMALLEST
+    font = fitting_font(["Lute", text], 200, 24)
+    assert font.getlength(text) <= 200 < fitting_font([text], 10_000, int(font.size) + 1).getlength(text)

@@ -41,7 +41,7 @@ def write_page(pictures: Sequence[Picture], info: Mapping[str, Any]) -> str:
     return filled(
         __package__,
         "page.html.j2",
-        with_findings=sorted((picture for picture in pictures if picture.findings), key=lambda picture: -picture.best),
+        with_findings=[picture for picture in pictures if picture.findings],
         without=[picture for picture in pictures if not picture.findings and picture.error is None],
         failed=[picture for picture in pictures if picture.error is not None],
         counts=counts.most_common(),

@@ -79,12 +79,6 @@ def test_a_box_head_looks_at_any_size(model_with_boxes, size):
     np.testing.assert_allclose(found.boxes, [outline.bounds for outline in found.outlines], atol=1e-6)
 
 
-def test_a_voted_box_that_rounding_puts_beyond_the_border_is_named_too(model_with_boxes, gallery):
-    for name in ("duo_in_oil.png", "guitar_fresco.png", "harp_in_oil.png"):
-        for size in ((448, 448), (896, 672)):
-            detect(model_with_boxes, pyramid.resize(read(gallery / name), *size), 0.02, 100)
-
-
 def test_boxes_that_overlap_a_detection_vote_on_its_box():
     square = shapely.box(0, 0, 100, 100)
     found = Detections(np.array([[0.0, 0, 100, 100], [500, 500, 600, 600]]), np.array([0, 1]), np.array([0.5, 0.9]))

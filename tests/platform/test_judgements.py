@@ -175,3 +175,61 @@ def test_annotations_without_a_term_are_left_out_and_counted(wall):
     found, left_out = wall.said()
     assert verdicts((found, left_out)) == ["passed over"]
     assert left_out == Counter({"without a term": 1})
+
+
+def test_of_several_terms_that_are_learnt_one_is_enough(wall):
+    wall.draw(terms=[wall.violin])
+    wall.draw(ELSEWHERE, terms=[wall.guitar, wall.violin])
+    assert verdicts(wall.said(terms=(wall.violin, wall.guitar))) == ["drawn", "drawn"]
+
+
+def test_what_a_job_found_where_a_person_drew_is_not_rejected(wall):
+    wall.draw()
+    wall.detect(WIDER, terms=[wall.guitar])
+    wall.look_through()
+    assert verdicts(wall.said()) == ["drawn"]
+
+
+def test_a_detection_that_was_moved_away_when_it_was_validated_is_not_rejected(wall):
+    """It was corrected: nobody said that nothing is where it was."""
+    wall.validate(wall.detect(), location=ELSEWHERE)
+    wall.look_through()
+    assert verdicts(wall.said()) == ["corrected"]
+
+
+def test_what_somebody_validated_counts_also_where_the_job_that_found_it_is_gone(wall):
+    found = wall.detect()
+    wall.validate(found)
+    wall.store.remove("annotation", found["id"])
+    assert verdicts(wall.said()) == ["accepted"]
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(81, "accepted"), (90, "corrected")])
+def test_a_shape_is_the_same_only_where_hardly_anything_was_changed(wall, right, verdict):
+    wall.validate(wall.detect(), location=f"POLYGON ((20 20, {right} 20, {right} 80, 20 80, 20 20))")
+    assert verdicts(wall.said()) == [verdict]
+
+
+@pytest.mark.parametrize(("left", "expected"), [(40, ["accepted"]), (60, ["accepted", "rejected"])])
+def test_how_much_of_a_detection_may_lie_beside_what_was_validated(wall, left, expected):
+    """Intersection over union 0.5 and 0.2."""
+    wall.validate(wall.detect())
+    wall.detect(f"POLYGON (({left} 20, {left + 60} 20, {left + 60} 80, {left} 80, {left} 20))")
+    wall.look_through()
+    assert verdicts(wall.said()) == expected
+
+
+def test_what_is_passed_over_and_has_a_name_hides_only_the_same(wall):
+    """Another instrument at the place of one that is learnt, and one that fills the picture, are kept."""
+    other = seed.create_user(wall.store, "visitor")
+    wall.draw()
+    wall.draw(terms=[wall.guitar], user=other)
+    wall.draw("POLYGON ((2 2, 290 2, 290 195, 2 195, 2 2))", terms=[wall.guitar], user=other)
+    found, _ = wall.said(users=(wall.server.user["id"],))
+    assert verdicts((found, None)) == ["drawn", "passed over", "passed over"]
+
+
+def test_without_validated_annotations_a_renamed_copy_does_not_stand_beside_what_was_drawn(wall):
+    wall.validate(wall.draw(), terms=[wall.guitar])
+    (judgement,), _ = wall.said(reviewed=0)
+    assert (judgement.verdict.value, judgement.terms) == ("drawn", (wall.violin,))

@@ -37,7 +37,7 @@ def test_a_refused_list_of_files_is_not_an_empty_one(connection, project, traine
     assert "trained no model" not in str(caught.value)
 
 
-def test_a_model_that_does_not_arrive_whole_is_refused(connection, project, trained, server, tmp_path):
+def test_a_model_that_does_not_arrive_whole_is_refused(connection, project, trained, server, tmp_path, no_pauses):
     number, attach = trained
     attach("model.zip", bytes(5000))
     server.fail({"path": "attachedfile/.*/download", "method": "GET", "kind": "close", "times": 9})
@@ -84,3 +84,21 @@ def test_the_last_promotion_counts_also_where_its_job_began_first(connection, pr
     promotion.promote(connection, quick, None)
     promotion.promote(connection, slow, slow)
     assert promotion.promoted_job(connection, project.id) == slow
+
+
+def test_a_model_of_another_project_is_not_taken(connection, project, trained, tmp_path):
+    number, attach = trained
+    attach("model.zip", b"model")
+    with pytest.raises(AnnotatorError, match=f"belongs to project {project.id}, not to 1") as caught:
+        promotion.fetch_model(connection, number, 1, tmp_path)
+    assert caught.value.code is ExitCode.BAD_MODEL
+
+
+def test_a_failed_job_that_promoted_another_model_has_none_of_its_own(connection, project, trained, tmp_path, server):
+    """As one that began with promoting an earlier model."""
+    number, attach = trained
+    attach("model.zip", b"half")
+    promotion.promote(connection, number, number + 1000)
+    server.store.update("job", number, status=jobs.FAILED)
+    with pytest.raises(AnnotatorError, match="has not ended successfully"):
+        promotion.fetch_model(connection, number, project.id, tmp_path)

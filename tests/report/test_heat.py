@@ -1,9 +1,10 @@
 import io
 
+import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from annotator.report.heat import CAPTION, evidence_picture, over
+from annotator.report.heat import CAPTION, STRENGTH, evidence_picture, over
 
 
 def test_what_is_dark_in_the_mask_shows_the_picture_in_grey():
@@ -11,9 +12,18 @@ def test_what_is_dark_in_the_mask_shows_the_picture_in_grey():
     mask = np.zeros((4, 4), np.float32)
     mask[0, 0] = 1
     shown = over(picture, mask)
-    assert len(set(shown[3, 3])) == 1
+    assert shown[3, 3].tolist() == [124] * 3  # 0.299 of the red, 0.587 of the green, 0.114 of the blue
     assert len(set(shown[0, 0])) == 3
     assert shown[0, 0].sum() > shown[3, 3].sum()
+
+
+def test_colours_follow_the_root_of_the_mask():
+    """Most of a mask is low, and would look like nothing."""
+    picture = np.full((1, 2, 3), 128, np.uint8)
+    low, high = over(picture, np.array([[0.25, 0.5]], np.float32))[0].astype(int)
+    heat = np.array(mpl.colormaps["inferno"](0.5)[:3]) * 255
+    np.testing.assert_allclose(low, 128 * (1 - 0.5 * STRENGTH) + heat * 0.5 * STRENGTH, atol=1)
+    assert np.ptp(high) > np.ptp(low)
 
 
 def test_evidence_shows_the_crop_and_both_masks_in_one_row(random):

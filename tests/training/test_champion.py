@@ -4,18 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from annotator.detection import Detections
 from annotator.models.bundle import Label
 from training import champion
 from training.datasets import Picture, Region
+from training.metrics import Figure
 
 LUTE, HARP = Label("Lute", 3394), Label("Harp", 3285)
-BOX = (0.0, 0.0, 10.0, 10.0)
+BOX, FAR = (0.0, 0.0, 10.0, 10.0), (50.0, 50.0, 60.0, 60.0)
 
 
 def found(label, score, box=BOX):
     return Detections(np.array([box]), np.array([label]), np.array([score]))
+
+
+def both(*some):
+    return Detections(*(np.concatenate([getattr(one, name) for one in some]) for name in ("boxes", "labels", "scores")))
 
 
 @pytest.fixture
@@ -56,3 +62,55 @@ def test_looser_boxes_count_at_smaller_overlaps(pictures):
     values = champion.resampled([HARP], [found(0, 0.9, loose), found(0, 0.8, loose)], pictures)
     assert [values[f"named_ap{overlap}"][0] for overlap in (10, 30, 50)] == [1, 1, 0]
     assert values["average"][0] == pytest.approx(2 / 3)
+
+
+def test_a_doubtful_box_counts_for_no_name(pictures):
+    """Whatever the model calls it."""
+    doubtful = [replace(one, regions=(*one.regions, Region(LUTE, FAR, difficult=True))) for one in pictures]
+    said = [both(found(1, 0.8), found(1, 0.9, FAR))] * 2
+    values = champion.resampled([LUTE, HARP], said, doubtful)
+    assert values["named_ap50"][0] == values["any_ap50"][0] == 1
+
+
+def compared(value, low, high):
+    figure = Figure(value=value, low=low, high=high)
+    return champion.Comparison(
+        {"average": Figure(value=0.2, low=0.1, high=0.3)}, {"average": figure}, {"average": figure}, ()
+    )
+
+
+@pytest.mark.parametrize(
+    ("interval", "better", "said"),
+    [
+        ((0.3, 0.1, 0.5), True, "is better on 9 test images: average precision 0.30 against 0.20"),
+        ((0.3, 0.0, 0.5), False, "is not shown to be better"),
+        ((-0.1, -0.3, 0.1), False, "is not shown to be better"),
+        ((-0.3, -0.5, -0.1), False, "is worse"),
+    ],
+)
+def test_better_is_what_is_shown_to_be(interval, better, said):
+    comparison = compared(*interval)
+    assert comparison.better is better
+    assert said in champion.sentence(comparison, 9)
+
+
+@pytest.mark.parametrize(
+    ("regions", "said", "files"),
+    [
+        ([Region(HARP, BOX)], [found(1, 0.9)], []),
+        ([Region(HARP, BOX)], [found(0, 0.9)], ["wrong.png"]),  # another name
+        ([Region(HARP, BOX)], [found(1, 0.9), found(1, 0.8, FAR)], ["wrong.png"]),  # there is nothing
+        ([Region(HARP, BOX)], [found(1, 0.9), found(1, 0.3, FAR)], []),  # as little as that nobody is shown
+        ([Region(HARP, BOX)], [found(1, 0.3)], ["missed.png"]),
+        ([Region(HARP, BOX), Region(LUTE, FAR, difficult=True)], [found(1, 0.9)], []),
+        ([Region(HARP, BOX)], [found(1, 0.9, FAR)], ["wrong.png", "missed.png"]),
+    ],
+)
+def test_the_pages_of_errors_show_errors_only(builtin_model, tmp_path, regions, said, files):
+    configuration = replace(builtin_model.configuration, labels=(LUTE, HARP), class_labels=(0, 1, -1), threshold=0.5)
+    model = replace(builtin_model, configuration=configuration)
+    Image.new("RGB", (100, 100)).save(tmp_path / "a.png")
+    picture = Picture(tmp_path / "a.png", "a", tuple(regions))
+    written = champion.illustrate(model, [both(*said)], [picture], tmp_path)
+    assert written == ["precision_recall.png", "confusion.png", *files]
+    assert all((tmp_path / name).exists() for name in written)

@@ -73,11 +73,12 @@ def test_likelihood_of_a_label_is_the_sum_over_its_classes():
     assert negative_log_likelihood(logits, np.array([-1]), np.array([0, 0, -1]))[0] == pytest.approx(-np.log(0.5))
 
 
-def test_temperature_undoes_a_scaling(random):
+@pytest.mark.parametrize("scale", [3, 1 / 3])
+def test_temperature_undoes_a_scaling(random, scale):
     logits = random.normal(size=(4000, 3)) * 2
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = (shares.cumsum(axis=1) < random.random((4000, 1))).sum(axis=1)
-    assert calibration.fit_temperature(logits * 3, targets, np.arange(3)) == pytest.approx(3, rel=0.1)
+    assert calibration.fit_temperature(logits * scale, targets, np.arange(3)) == pytest.approx(scale, rel=0.1)
 
 
 def test_calibration_error_by_hand():

@@ -28,6 +28,11 @@ def test_rule_of_pascal_voc(boxes, scores, difficult, right, counted):
     assert [array.tolist() for array in found] == [right, counted]
 
 
+def test_an_overlap_of_just_as_much_as_asked_is_right():
+    half = np.array([[0.0, 0, 10, 5]])
+    assert match(half, np.array([0.9]), Truth(SQUARE, np.array([False])), 0.5)[0].tolist() == [True]
+
+
 NOTHING = (np.zeros((0, 4)), np.zeros(0))
 ONE = Truth(SQUARE, np.array([False]))
 NONE = Truth(np.zeros((0, 4)), np.zeros(0, bool))
@@ -38,6 +43,14 @@ def test_hand_computed_average_precision():
     judged = metrics.judge(found, [ONE, ONE, NONE], 0.5)
     assert judged.right.tolist() == [True, False, True]
     assert judged.average_precision(np.ones((1, 3), int))[0] == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+
+
+def test_the_curve_is_that_of_the_best_detection_the_best_two_and_so_on():
+    found = [(np.concatenate([SQUARE, FAR]), np.array([0.9, 0.8])), (SQUARE, np.array([0.7]))]
+    three = Truth(np.concatenate([SQUARE, FAR + 100, FAR + 200]), np.zeros(3, bool))
+    recall, precision = metrics.judge(found, [three, ONE], 0.5).curve()
+    np.testing.assert_allclose(recall, [1 / 4, 1 / 4, 2 / 4])
+    np.testing.assert_allclose(precision, [1, 1 / 2, 2 / 3])
 
 
 def test_nothing_found_is_zero_and_nothing_to_find_is_undefined():
@@ -94,6 +107,8 @@ def test_classes_are_averaged_and_low_scores_are_not_minervas():
     assert figures["ap50"]["value"] == 1
     assert figures["ap_coco"]["value"] == pytest.approx(1)
     assert figures["minerva_ap50"]["value"] == 0.5
+    found["harp"] = [NOTHING, (SQUARE, np.array([0.05]))]  # just enough
+    assert metrics.detection(found, truths)["minerva_ap50"]["value"] == 1
 
 
 def test_a_class_of_which_nothing_is_found_counts_as_zero():
@@ -108,3 +123,35 @@ def test_classification_by_hand():
     assert figures["macro_f1"]["value"] == pytest.approx((2 / 3 + 0.8) / 2, abs=1e-4)
     assert figures["accuracy"]["low"] <= 0.75 <= figures["accuracy"]["high"]
     assert metrics.classification(probabilities, np.array([-1, -1, -1, -1]))["accuracy"]["value"] == 0
+
+
+def test_the_f1_is_averaged_over_the_labels_that_occur():
+    figures = metrics.classification(np.eye(3)[[0, 0, 1, 2]], np.array([0, 0, 1, 1]))
+    assert figures["macro_f1"]["value"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-4)  # nothing is the third label
+
+
+def test_an_interval_is_that_of_a_share_among_as_many():
+    """Against the normal approximation: 1.96 standard errors to each side."""
+    right = np.arange(400) % 4 > 0
+    error = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    probabilities = np.where(right[:, None], [0.8, 0.2], [0.2, 0.8])
+    accuracy = metrics.classification(probabilities, np.zeros(400, int))["accuracy"]
+    found = [(SQUARE if one else FAR, np.array([0.9])) for one in right]
+    figure = metrics.detection({"lute": [found[i] for i in range(400)]}, {"lute": [ONE] * 400})["ap50"]
+    assert accuracy["value"] == 0.75
+    assert [accuracy["low"], accuracy["high"]] == pytest.approx([0.75 - error, 0.75 + error], abs=0.01)
+    # Detections of the same score come in the order of the pictures, so precision is about 0.75 at each recall.
+    assert figure["high"] - figure["low"] == pytest.approx(2 * error * 2 * 0.75, rel=0.25)
+
+
+def test_every_resample_has_as_many_pictures_as_there_are():
+    drawn = metrics.draws(7)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert drawn[0].tolist() == [1] * 7
+    assert np.std(drawn[1:]) == pytest.approx(np.sqrt(6 / 7), rel=0.05)
+
+
+def test_the_calibration_error_of_the_best_label_by_hand():
+    # Both say 0.8, one is right: the gap is 0.3; in a resample of one of them 0.2 or 0.8.
+    error = metrics.classification(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))["ece"]
+    assert error == {"value": 0.3, "low": 0.2, "high": 0.8}

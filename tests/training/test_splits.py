@@ -33,6 +33,33 @@ def test_groups_stay_together_and_seeds_repeat(pictures):
     splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)))
 
 
+def test_near_duplicates_stay_together(pictures):
+    """As a museum's and a Flickr copy of one painting, of which nobody noted that they are one."""
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    copies = range(0, 80, 10)  # the first view of each of eight objects shows what the next one's does
+    for number in copies:
+        prints[number + 2] = replace(prints[number + 2], perceptual=prints[number].perceptual ^ 0b101)
+    given = [replace(pictures[4], part="training"), *pictures[6:]]  # some of what is parted is for something already
+    for seed in range(4):
+        parts = splits.split(pictures, prints, seed)
+        splits.check_leaks(parts, dict(zip(pictures, prints, strict=True)))
+        some = splits.split(given, [prints[4], *prints[6:]], seed)
+        splits.check_leaks(some, dict(zip(given, [prints[4], *prints[6:]], strict=True)))
+    assert len({splits.split(pictures, prints, seed) for seed in range(4)}) == 4
+
+
+def test_about_a_tenth_is_for_development_and_a_fifth_for_the_test(pictures):
+    parts = splits.split(pictures, [splits.fingerprint(picture) for picture in pictures], 1)
+    assert [len(getattr(parts, name)) for name in PARTS] == pytest.approx([56, 8, 16], abs=4)
+
+
+def test_of_a_group_that_is_told_several_things_the_test_has_the_last_word(pictures):
+    prints = [splits.fingerprint(picture) for picture in pictures]
+    for first, second in ((PARTS[0], PARTS[2]), (PARTS[2], PARTS[0]), (PARTS[1], PARTS[2])):
+        parts = splits.split(pictures, prints, 1, {prints[0].sha256: first, prints[1].sha256: second})
+        assert {pictures[0], pictures[1]} <= set(parts.test)
+
+
 def test_what_an_earlier_stage_was_tested_on_stays_test(pictures):
     prints = [splits.fingerprint(picture) for picture in pictures]
     earlier = {prints[0].sha256: "test"}
@@ -170,6 +197,13 @@ def test_hash_survives_size_and_compression(tmp_path, random):
     one = splits.perceptual_hash(np.asarray(image))
     other = splits.fingerprint(Picture(tmp_path / "small.jpg", "")).perceptual
     assert (one ^ other).bit_count() <= splits.NEAR
+
+
+def test_near_duplicates_are_found_among_more_than_are_compared_at_a_time(monkeypatch):
+    monkeypatch.setattr(splits, "CHUNK", 3)
+    hashes = [0, 0xFFFF, 0xFFFF0000, 1, 0xFF00FF00FF, 0xFFFE, 0xFFFF0000FFFF0000, 0xFF00FF00FE]
+    pairs = splits.near_duplicates([Fingerprint("", one) for one in hashes])
+    assert pairs.tolist() == [[0, 3], [1, 5], [4, 7]]
 
 
 def test_chains_of_near_duplicates_are_one_group():

@@ -155,3 +155,30 @@ def test_an_outline_of_any_size_is_named_by_a_cell_that_it_touches(seed, width, 
     low, high = corners.min(axis=0) * [width, height] / 32, corners.max(axis=0) * [width, height] / 32
     assert low[0] - 1 <= found % columns <= high[0]
     assert low[1] - 1 <= found // columns <= high[1]
+
+
+def test_an_outline_lies_on_its_instrument_not_half_a_cell_beside_it():
+    y, x = np.mgrid[:96, :96] + 0.5
+    hill = -np.hypot(x - 60, y - 40).astype(np.float32)
+    middle = extent.outline(hill, np.array([55, 35, 65, 45]) / 96).centroid
+    np.testing.assert_allclose([middle.x * 96, middle.y * 96], [60, 40], atol=0.1)
+
+
+def test_the_inside_names_an_instrument_wherever_it_lies():
+    by_label = np.zeros((14, 14, 3))
+    by_label[:, :, 1] = 9.0
+    rows, columns = np.mgrid[:14, :14]
+    by_label[abs(rows - columns + 7) <= 1] = [0, 0, 5]  # in the upper right quarter
+    aslant = Polygon([(0.5, 0), (0.6, 0), (1, 0.4), (1, 0.5), (0.9, 0.5), (0.5, 0.1)])
+    assert extent.labels_inside([level_that_says(by_label, 448)], [aslant]).tolist() == [2]
+
+
+def test_the_outline_of_a_small_instrument_in_a_large_image_is_as_fine_as_of_a_large_one():
+    y, x = np.mgrid[:32, :224] + 0.5
+    disc = np.where((x - 150) ** 2 + (y - 16) ** 2 < 3.5**2, 4.0, -4.0).astype(np.float32)
+    level = extent.Activation(disc, disc[..., None].astype(np.float16), 7168, 1024)
+    box = np.array([[147 / 224, 13 / 32, 153 / 224, 19 / 32]])
+    (found,) = extent.outlines([level], box, np.array([0]), 7168, 1024)
+    found = Polygon(np.asarray(found.exterior.coords) * [224, 32])
+    truth = Point(150, 16).buffer(3.5)
+    assert found.intersection(truth).area / found.union(truth).area > 0.75

@@ -6,7 +6,7 @@ from PIL import Image
 
 from annotator.models.bundle import Label
 from training.datasets import Picture, Region
-from training.samples import MARGIN, SIDE, Sample, crop, load, samples_of, varied
+from training.samples import SIDE, Sample, crop, load, samples_of, varied
 
 HARP, LUTE = Label("Harp", 3285), Label("Lute", 3394)
 
@@ -30,7 +30,7 @@ def test_a_crop_shows_its_box_and_a_margin_unstretched_in_the_middle(marked):
     found = crop(marked, (100.0, 50.0, 180.0, 90.0)).astype(int)
     assert found.shape == (SIDE, SIDE, 3)
     rows, columns = np.nonzero(found[..., 0] > 100)
-    scale = SIDE / (80 * (1 + 2 * MARGIN))
+    scale = SIDE / (80 + 2 * 4)  # a margin of a twentieth
     assert np.ptp(columns) + 1 == pytest.approx(80 * scale, abs=2)
     assert np.ptp(rows) + 1 == pytest.approx(40 * scale, abs=2)
     assert [(rows.min() + rows.max() + 1) / 2, (columns.min() + columns.max() + 1) / 2] == pytest.approx(

@@ -117,9 +117,10 @@ def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.
     rows = [(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))]
     for number, picture in enumerate(pictures, start=1):
         image, width, _ = read_shrunk(picture.path)
-        found, objectness, labels = scanner.candidates(model, image, scanner.WORTH_REFINING)
+        found, objectness, activations = scanner.candidates(model, image, scanner.WORTH_REFINING)
         witnesses = scanner.witnesses(objectness, found.scores)
-        found = replace(found, labels=labels, scores=scanner.box_scores(objectness, found.scores, weights))
+        found = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
+        found = scanner.named_inside(found, activations, image.shape[1], image.shape[0])
         kept = scanner.best_of_each(found)
         boxes = found.boxes[kept] * (width / image.shape[1])
         right, counted = metrics.match(boxes, found.scores[kept], evaluate.truth_of(picture.regions), RIGHT)

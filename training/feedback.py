@@ -330,8 +330,7 @@ def _learn(
         if number < len(pictures):
             activations = [extent.activation(level, class_labels) for level in levels]
             located = detector.locate(activations, scored, seen.width, seen.height, evaluate.LOWEST)
-            shares = located.scaled(1 / seen.width, 1 / seen.height).outlines
-            located = replace(located, labels=extent.labels_inside(activations, shares))
+            located = detector.named_inside(located, activations, seen.width, seen.height)
             one_scores, one_right = _judged(located, pictures[number])
             scores.append(one_scores)
             right.append(one_right)

@@ -124,6 +124,18 @@ def locate(
     return Detections(boxes, labels[kept], scores[kept], tuple(outlines)).scaled(width, height)
 
 
+def named_inside(found: Detections, activations: Sequence[extent.Activation], width: int, height: int) -> Detections:
+    """The same detections, each named by what the inside of its outline speaks for, no longer by its window.
+
+    Args:
+        found: with outlines in pixels of the picture.
+        activations: of the levels of the picture.
+        width: of the picture in pixels.
+        height: of the picture in pixels.
+    """
+    return replace(found, labels=extent.labels_inside(activations, found.scaled(1 / width, 1 / height).outlines))
+
+
 def best_of_each(found: Detections) -> np.ndarray:
     """Positions of the detections that are left when each instrument keeps one, best first."""
     return suppress(
@@ -237,7 +249,7 @@ def candidates(
     levels: list[windows.Level] | None = None,
     scored: windows.Windows | None = None,
     finer: blocks.Finer | None = None,
-) -> tuple[Detections, np.ndarray, np.ndarray]:
+) -> tuple[Detections, np.ndarray, list[extent.Activation]]:
     """What the windows of a picture show, with refined boxes if the model has a box head; several may show one thing.
 
     Args:
@@ -251,7 +263,7 @@ def candidates(
 
     Returns:
         Detections in pixels of ``image``, named and scored by their windows alone; (n,) the objectness of their boxes,
-        zeros if the model has no box head; and (n,) the labels that the inside of their outlines speaks for.
+        zeros if the model has no box head; and the activations of all levels.
     """
     height, width = image.shape[:2]
     levels = scan(model, image) if levels is None else levels
@@ -269,7 +281,7 @@ def candidates(
     if offered is not None:
         boxes, objectness = offered
         located, surest = refined(located, boxes * [width, height, width, height], objectness)
-    return located, surest, extent.labels_inside(activations, located.scaled(1 / width, 1 / height).outlines)
+    return located, surest, activations
 
 
 def detect(
@@ -309,11 +321,14 @@ def detect(
         least = min(float(thresholds.min()), WORTH_REFINING)
     else:  # what the head itself must say for the score to reach the lowest threshold
         least = float(expit((logit(np.clip(thresholds.min(), *CERTAIN)) - constant) / slope))
-    found, objectness, labels = candidates(model, image, least, exact=exact, levels=levels, scored=scored, finer=finer)
+    found, objectness, activations = candidates(
+        model, image, least, exact=exact, levels=levels, scored=scored, finer=finer
+    )
     weights = model.configuration.box_score or (0.0, slope, constant)
     found = replace(found, scores=box_scores(objectness, found.scores, weights))
-    named = replace(found, labels=labels)[found.scores >= thresholds[labels]]
+    found = found[found.scores >= thresholds.min()]  # before they are named: a box head leaves many weak ones
+    named = named_inside(found, activations, image.shape[1], image.shape[0])
     # What else an instrument was called: by other outlines at its place, which are not drawn, and by windows.
-    others = Detections(np.tile(found.boxes, (2, 1)), np.append(labels, found.labels), np.tile(found.scores, 2))
-    others = others[others.scores >= thresholds[others.labels]]
+    others = Detections(np.tile(found.boxes, (2, 1)), np.append(named.labels, found.labels), np.tile(found.scores, 2))
+    named, others = (each[each.scores >= thresholds[each.labels]] for each in (named, others))
     return named[best_of_each(named)].with_alternatives(others, SAME_INSTRUMENT)[:max_detections]

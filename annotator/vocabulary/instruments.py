@@ -36,6 +36,11 @@ class Instrument:
     aliases: tuple[tuple[str, str], ...]
     imagenet_classes: tuple[int, ...]
 
+    @property
+    def is_heading(self) -> bool:
+        """Whether it is a family or a category."""
+        return self.name in (self.family, self.category)
+
 
 def _read(name: str) -> list[dict[str, str]]:
     text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
@@ -70,7 +75,7 @@ def _headings() -> dict[tuple[str, str], list[Instrument]]:
     """
     headings: dict[tuple[str, str], list[Instrument]] = {}
     for item in by_mimo_id().values():
-        if item.name in (item.family, item.category):
+        if item.is_heading:
             headings.setdefault((item.category, item.name), []).append(item)
     return headings
 

@@ -55,7 +55,7 @@ def _index() -> dict[str, Instrument]:
     Exact names of instruments that have aliases win over aliases, those over other exact names, and these over plurals.
     """
     instruments = list(by_mimo_id().values())
-    leaves = [item for item in instruments if item.name not in (item.family, item.category)]
+    leaves = [item for item in instruments if not item.is_heading]
     index: dict[str, Instrument] = {}
     rounds: list[Iterable[tuple[str, Instrument]]] = [
         ((_key(item.name), item) for item in instruments if item.aliases),
@@ -83,7 +83,7 @@ def _headings_by_key() -> dict[str, Instrument]:
     instruments = by_mimo_id().values()
     found: dict[str, list[Instrument]] = {}
     for item in instruments:
-        if item.name in (item.family, item.category):
+        if item.is_heading:
             found.setdefault(_key(item.name), []).append(item)
     # "Others" heads a family in five categories, and in an ontology it is whatever is no instrument.
     return {key: items[0] for key, items in found.items() if len({item.category for item in items}) == 1}

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from annotator.detection import SCAN_SIDE, Detections, blocks, detect, pyramid
 from annotator.detection.boxes import intersection_over_union
-from annotator.detection.detector import SAME_INSTRUMENT, box_scores, candidates, refined
+from annotator.detection.detector import SAME_INSTRUMENT, box_scores, candidates, named_inside, refined
 from training.transfer import extended
 
 
@@ -115,7 +115,8 @@ def test_each_label_has_its_own_threshold(builtin_model, gallery):
 def test_no_name_is_lost_that_an_outline_or_a_window_gives(name, builtin_model, gallery):
     image = read(gallery / f"{name}.png")
     shown = detect(builtin_model, image, 0.02, 1000)
-    found, _, labels = candidates(builtin_model, image, 0.02)
+    found, _, activations = candidates(builtin_model, image, 0.02)
+    labels = named_inside(found, activations, image.shape[1], image.shape[0]).labels
     assert (labels != found.labels).any()
     same = intersection_over_union(shown.boxes[:, None], found.boxes) > SAME_INSTRUMENT
     for label, also, here in zip(shown.labels, shown.alternatives, same, strict=True):

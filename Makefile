@@ -1,6 +1,6 @@
 # make demo [IMAGES=folder]   the real job on a drawn gallery (or on your pictures), against an embedded Cytomine
 # make test                   formatting, types, tests (import rules among them)
-# make bench                  all figures of the README and the CHANGELOG (hours)
+# make bench                  the figures of the README and the CHANGELOG, where these say nothing else (hours)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin

@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
         "serve",
         help="run a small Cytomine-compatible server on this machine",
         description="Run a small Cytomine-compatible server until Ctrl-C. Prints the arguments that run.py needs; with "
-        "--images that is all it needs.",
+        "--images all but --create_terms true, for the ontology of the new project is empty.",
     )
     serve.add_argument("--data", type=Path, required=True, help="folder of its database and files")
     serve.add_argument("--port", type=int, default=0, help="of this machine (default: any free one)")

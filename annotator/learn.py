@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Who validates looks closer than who draws in passing, and who corrects looks closest (Cytomine's users, CYTO-486).
+# Who validates looks closer than who draws in passing, and who corrects looks closest: that corrections weigh more is a
+# wish of Cytomine's users (its issue CYTO-486).
 WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0, Verdict.PASSED_OVER: 0.0}
 LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
 LEAST_TEST = 4  # images with instruments that a test takes to say anything
@@ -447,7 +448,7 @@ def _judge(
     """Compare a new model with the promoted one.
 
     Returns:
-        The verdict in a sentence, and what was compared with what; None twice where nothing can be.
+        The verdict in a sentence, the comparison, and the promoted model; both None where nothing can be compared.
     """
     from training import champion
 

@@ -92,7 +92,7 @@ class JobParameters:
     cytomine_id_job: int | None = _parameter(
         "Domain",
         "Training job",
-        "Job whose model is used, or started from. Empty: the newest promoted one, else the built-in model; in mode "
+        "Job whose model is used, or started from. Empty: the one promoted last, else the built-in model; in mode "
         "promote the built-in model.",
         **JOBS_URI,
     )
@@ -130,7 +130,10 @@ class JobParameters:
         "fetched from the internet. Empty: the model in use.",
     )
     max_training_images: int = _parameter(
-        "Number", "Most training images", "Training: images to learn from at the most, those that teach most.", 500
+        "Number",
+        "Most training images",
+        "Training: images to learn from and to judge by at the most, those that teach most.",
+        500,
     )
     style_augment: str | None = _parameter(
         "String",
@@ -151,7 +154,10 @@ class JobParameters:
         **JOBS_URI,
     )
     skip_annotated: bool = _parameter(
-        "Boolean", "Skip done images", "Leave out images that any job has finished with the same model.", False
+        "Boolean",
+        "Skip done images",
+        "Leave out images that any job has finished with the same model and longest side.",
+        False,
     )
     evidence: bool = _parameter(
         "Boolean",
@@ -230,7 +236,7 @@ def help_text() -> str:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise AnnotatorError(f"{message}. Run with --help to see all parameters.", ExitCode.USAGE)
+        raise AnnotatorError(f"{message}. run.py --help shows all parameters.", ExitCode.USAGE)
 
 
 def argument_parser() -> argparse.ArgumentParser:
@@ -244,7 +250,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def _texts(argv: Sequence[str]) -> dict[str, str]:
-    """The values that were given, by name. Cores of the ULiege line leave [NAME] where a parameter has no value."""
+    """The values that were given, by name. The core of the University of Liège leaves [NAME] where there is none."""
     # parse_known_args: an image's entry point and the descriptor's command line both reach us, so there are strays.
     given, _ = argument_parser().parse_known_args(argv)
     placeholder = re.compile(r"\[[A-Z_]+\]")

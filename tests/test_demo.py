@@ -94,6 +94,7 @@ def test_a_model_of_ones_own(builtin_model, gallery, tmp_path):
         (("--images", "/no/such/folder"), ExitCode.USAGE, "There is no folder /no/such/folder"),
         (("--images", ROOT / ".ci"), ExitCode.USAGE, "holds no pictures"),
         (("--images", ROOT / "docs", "--threshold", "high"), ExitCode.USAGE, "--threshold is 'high'"),
+        (("--thresold", "0.3"), ExitCode.USAGE, "run.py --help shows all parameters."),
         (("--model", "/no/such/model"), ExitCode.BAD_MODEL, "There is no model /no/such/model"),
         (("--out", "/proc/nothing/here"), ExitCode.DISK, "/proc/nothing"),
     ],

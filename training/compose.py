@@ -316,7 +316,7 @@ def run(
 
     Raises:
         AnnotatorError: (USAGE) ``count`` is below 1, no photograph has plain ground, or there are too few pictures to
-            part.
+            part; (BAD_IMAGE) none can be read.
     """
     if count < 1:
         raise AnnotatorError(f"--count is {count}, it must be at least 1.", ExitCode.USAGE)

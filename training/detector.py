@@ -408,7 +408,7 @@ def _optimizer(rate: float, steps: int) -> keras.optimizers.Optimizer:
 def train_all(
     model: Model, training: Sequence[Picture], development: Sequence[Picture], folder: Path, *, seed: int, epochs: int
 ) -> None:
-    """Train every layer in place, both heads and the backbone; keep the epoch that development likes best.
+    """Train all but batch normalisation in place, both heads and the backbone; keep the epoch that development likes.
 
     Args:
         model: with a box head; its weights are changed.

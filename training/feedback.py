@@ -270,7 +270,7 @@ def learn(
 
     Args:
         begun: where to start.
-        pictures: what is learnt from, at least one region among them; one that lies in no picture is learnt as a whole.
+        pictures: what is learnt from, at least one region among them; each has a box.
         copies: of pictures, in the same groups, that are learnt from besides; penalty and threshold do not see them.
         unlabelled: pictures whose features are to look like those of the others; empty for none of that.
         see: what the backbone of ``begun`` sees in pictures, where the caller has kept it.

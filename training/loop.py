@@ -75,7 +75,9 @@ def train(
         losses = {name: float(values[0]) for name, values in history.items()}
         if not np.isfinite(losses["loss"]):
             raise AnnotatorError(
-                f"The loss is {losses['loss']} after {epoch + 1} epochs. Lower the learning rate.", ExitCode.BAD_MODEL
+                f"The loss is {losses['loss']} after {epoch + 1} epochs. Start anew in another folder with another "
+                "seed or a smaller style weight; a job without adversarial.",
+                ExitCode.BAD_MODEL,
             )
         epoch += 1
         waited += 1

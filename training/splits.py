@@ -268,6 +268,7 @@ def check_leaks(
 
 def _leak(one: Picture, other: Picture, why: str) -> AnnotatorError:
     return AnnotatorError(
-        f"Leak: {str(one.path)!r} and {str(other.path)!r} {why} but are in different splits. Give them one group.",
+        f"Leak: {str(one.path)!r} and {str(other.path)!r} {why} but are in different splits. Give them one split, or "
+        "take one out.",
         ExitCode.USAGE,
     )

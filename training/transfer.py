@@ -76,10 +76,16 @@ def load_weights(network: keras.Model, backbone: str, weights: str) -> None:
         weights: "imagenet", "random", or the path of a weights file of keras.applications (without top).
 
     Raises:
-        AnnotatorError: (BAD_MODEL) the weights cannot be had or do not fit.
+        AnnotatorError: (BAD_MODEL) the weights cannot be had or do not fit; (USAGE) the network takes no file.
     """
     if weights == "random":
         return
+    if backbone == "efficientnet-lite0" and weights != "imagenet":
+        raise AnnotatorError(
+            f"{backbone} comes with its weights and takes no file such as {weights!r}. Leave out --weights, or name "
+            "the network that the file is of.",
+            ExitCode.USAGE,
+        )
     try:
         BACKBONES[backbone].load_imagenet(network, None if weights == "imagenet" else Path(weights))
     except Exception as error:  # h5py and keras raise many kinds
@@ -264,7 +270,7 @@ def train_full(
     seed: int,
     epochs: int,
 ) -> None:
-    """Train every layer in place, from the head that the model has, and keep the epoch that development likes best.
+    """Train all but batch normalisation in place, from the model's head; keep the epoch that development likes best.
 
     Args:
         model: its weights are changed.

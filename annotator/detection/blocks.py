@@ -47,7 +47,7 @@ class Finer:
     Attributes:
         sizes: width and height of each level in pixels.
         read: the pixels of a rectangle (x0, y0, x1, y1) of a level, given the level's size and the rectangle:
-            (y1 - y0, x1 - x0, 3) uint8 RGB. It is called in another thread, one call at a time.
+            (y1 - y0, x1 - x0, 3) uint8 RGB. One call at a time, in whatever thread.
     """
 
     sizes: Sequence[Size]

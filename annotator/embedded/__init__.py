@@ -1,1 +1,1 @@
-"""A small Cytomine-compatible server (OFF32 dialect) and the demo gallery."""
+"""A small Cytomine-compatible server (the official core 3.1 and 3.2) and the demo gallery."""

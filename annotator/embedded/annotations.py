@@ -1,4 +1,4 @@
-"""Annotations on the embedded server: adding, searching, reviewing, by the rules of the classic core (OFF32).
+"""Annotations on the embedded server: adding, searching, reviewing, by the rules of the core 3.1 and 3.2.
 
 Locations are WKT in Cytomine's frame: pixels of the full-resolution image, origin at the bottom-left, y up.
 """
@@ -134,7 +134,7 @@ def search(store: Store, query: Mapping[str, Any]) -> list[Object]:
         raise Refused(400, "At least one of project, image(s) or slice(s) is required")
 
     users = numbers(query.get("user")) or numbers(query.get("users")) or []
-    if query.get("job"):  # OFF32: filters by the job's user, but does not switch to the algo layer
+    if query.get("job"):  # the core filters by the job's user, but does not switch to the algo layer
         users.append(((store.get("job", int(query["job"])) or {}).get("userJob")) or -1)
     asks_for_jobs = any((store.get("user", user) or {}).get("algo") for user in users) and not query.get("job")
     if truthy(query.get("reviewed")):

@@ -197,7 +197,7 @@ def load(path: Path) -> Model:
         *(zipfile.BadZipFile, zlib.error, safetensors.SafetensorError),
     ) as error:
         raise AnnotatorError(
-            f"The model {path.name!r} cannot be used: {error}. Train it again or name another training job.",
+            f"The model {path.name!r} cannot be used: {error}. Train it again, or name another model or training job.",
             ExitCode.BAD_MODEL,
         ) from error
     version = version_of(configuration, hashlib.sha256(contents[WEIGHTS]).hexdigest())

@@ -107,7 +107,9 @@ class _Retry(Retry):
 
 
 class _Adapter(HTTPAdapter):
-    """Gives every request a time limit and repeats reading ones; writing ones never, they could take effect twice."""
+    """Gives every request a time limit and repeats reading ones; writing ones, which could take effect twice, only
+    where no server has looked at them: no connection came about, or there were too many.
+    """
 
     def __init__(self) -> None:
         self.hurried = False
@@ -225,7 +227,10 @@ class Connection:
         return self._checked(self._repeatable(self._client._get, what, path, query), what)
 
     def post(self, path: str, body: object, *, what: str, accept: tuple[int, ...] = (200,)) -> Json:
-        """Send a JSON body; see `get`. Never repeated. ``accept`` names the statuses that are no failure."""
+        """Send a JSON body; see `get`. Repeated only where no server has looked at it.
+
+        ``accept`` names the statuses that are no failure.
+        """
         return self._checked(self._send(self._client._post, what, path, json.dumps(body)), what, accept)
 
     def put(self, path: str, body: object, *, what: str) -> Json:
@@ -282,7 +287,7 @@ class Connection:
         return bytes(content)
 
     def upload(self, path: str, query: Mapping[str, Any], file: Path, *, what: str) -> Json:
-        """Send a file, under the last part of its name; see `get`. Never repeated."""
+        """Send a file, under the last part of its name; see `post`."""
         # Not the client's upload_file: it sends the path on this machine as the file's name, and leaves the file open.
         client = self._client
 

@@ -51,7 +51,7 @@ def test_training_ends_when_development_no_longer_gains_and_keeps_its_best(tmp_p
 
 def test_a_loss_that_is_no_number_is_told(tmp_path):
     with pytest.raises(
-        AnnotatorError, match=r"The loss is (inf|nan) after . epochs\. Lower the learning rate"
+        AnnotatorError, match=r"The loss is (inf|nan) after . epochs\. Start anew in another folder with another seed"
     ) as caught:
         train(tmp_path, 1e20, 9)
     assert caught.value.code is ExitCode.BAD_MODEL

@@ -125,6 +125,29 @@ def test_leaks_are_told(pictures):
             )
 
 
+@pytest.mark.parametrize("why", ["are views of one object", "show nearly the same"])
+def test_a_leak_between_given_splits_ends_as_its_message_says(pictures, why):
+    given = [replace(one, part=PARTS[number % 3], group=str(number)) for number, one in enumerate(pictures)]
+    first, other = given[0], given[2]
+    prints = {one: splits.fingerprint(one) for one in given}
+    if why == "show nearly the same":
+        prints[other] = prints[first]
+    else:
+        first, other = given[0], replace(given[2], group=first.group)
+        prints[other] = prints.pop(given[2])
+        given[2] = other
+
+    def check(pictures):
+        own = {one: prints[before] for one, before in zip(pictures, given, strict=True)}
+        splits.check_leaks(splits.split(pictures, list(own.values()), 7), own)
+
+    with pytest.raises(AnnotatorError, match=rf"{why} but are in different splits\. Give them one split"):
+        check(given)
+    with pytest.raises(AnnotatorError, match="in different splits"):  # one group does not help: what the data say stays
+        check([replace(one, group="one") if one in (first, other) else one for one in given])
+    check([replace(one, part=first.part) if one is other else one for one in given])
+
+
 def test_data_that_say_what_is_for_what_must_have_some_of_each(pictures):
     prints = [splits.fingerprint(picture) for picture in pictures]
     given = [replace(picture, part=("training", "test")[number % 2]) for number, picture in enumerate(pictures)]

@@ -37,6 +37,7 @@ def test_given_weights_are_those_of_keras_applications(gallery):
     [
         ("resnet51", "random", "No backbone 'resnet51'; there are efficientnet-lite0, resnet50", ExitCode.USAGE),
         ("resnet50", "absent.h5", "'absent.h5' of resnet50 cannot be had.*give as --weights", ExitCode.BAD_MODEL),
+        ("efficientnet-lite0", "own.h5", "takes no file such as 'own.h5'. Leave out --weights", ExitCode.USAGE),
     ],
 )
 def test_what_cannot_be_started_from_is_told(backbone, weights, message, code):

@@ -66,8 +66,7 @@ def feature_network(backbone: str, weights: str, layers: Sequence[str]) -> keras
 def gram(features: keras.KerasTensor) -> keras.KerasTensor:
     """Gram matrices divided by their number of terms, G / (N M), so that pictures of any size compare.
 
-    G_ij = sum over places k of F_ik F_jk (Gatys et al. 2015, equation 3; equation 2.1 of the thesis), with N filters
-    and M places.
+    G_ij = sum over places k of F_ik F_jk (Gatys et al. 2015, equation 3), with N filters and M places.
 
     Args:
         features: (n, rows, columns, channels).
@@ -99,8 +98,7 @@ class Gram(keras.layers.Layer):
 def style_loss(grams: Sequence[keras.KerasTensor], wanted: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
     """How far apart two styles are: the mean over layers of E = 1 / (4 N^2 M^2) sum_ij (G_ij - A_ij)^2.
 
-    Gatys et al. 2015, equations 4 and 5, with equal weights of the layers; 2.2 and 2.3 of the thesis, whose 2.2 prints
-    a product where the square of the difference is meant. N and M are in `gram` already.
+    Gatys et al. 2015, equations 4 and 5, with equal weights of the layers. N and M are in `gram` already.
 
     Args:
         grams: of each layer, (n, channels, channels) of `gram`.

@@ -54,7 +54,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Copy:
-    """A restyled picture: its file within the folder, what it was made of, and the file and digits of its style."""
+    """A restyled picture: its file within the folder, its content, its style's file, and its sources' digits."""
 
     file: str
     content: Picture

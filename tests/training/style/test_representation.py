@@ -57,7 +57,7 @@ def test_places_do_not_matter_and_channels_do(seed):
     assert float(np.asarray(style_loss([own], [np.asarray(gram(moved))]))[0]) < 1e-10
     assert float(np.asarray(style_loss([own], [own]))[0]) == 0
     permuted = np.asarray(gram(features[..., np.roll(np.arange(6), 1)]))
-    # The thesis's distance, the square of the summed difference, takes these two for one style.
+    # The square of the summed difference, in place of the sum of squares, takes these two for one style.
     assert np.sum(own - permuted) ** 2 < 1e-8
     assert float(np.asarray(style_loss([own], [permuted]))[0]) > 1e-4
 

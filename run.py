@@ -15,10 +15,20 @@ def interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
+def one_line(record: logging.LogRecord) -> bool:
+    """Make a message fit for the log: names of terms and models, which others chose, may hold anything."""
+    from annotator.text import printable
+
+    record.msg, record.args = printable(record.getMessage()), ()
+    return True
+
+
 def main(argv: list[str]) -> int:
     """Carry out one job; the exit code is one of `annotator.errors.ExitCode`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's own log is not for curators
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stdout)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(one_line)
     # Slurm ends a job with SIGTERM and kills it soon after: as after Ctrl-C, the job's status is set before we go.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, interrupt)

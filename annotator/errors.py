@@ -5,6 +5,8 @@ from collections.abc import Callable
 from enum import IntEnum, unique
 from pathlib import Path
 
+from annotator.text import printable
+
 
 @unique
 class ExitCode(IntEnum):
@@ -26,12 +28,13 @@ class AnnotatorError(Exception):
     """An expected failure, told in one line that names the value and the remedy.
 
     Args:
-        message: one line for a person: what is wrong, with the value, and what to do next. Never holds a key.
+        message: one line for a person: what is wrong, with the value, and what to do next. Never holds a key. May quote
+            what others wrote: it is made `printable`.
         code: the process's exit code.
     """
 
     def __init__(self, message: str, code: ExitCode) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.code = code
 
 

@@ -172,6 +172,15 @@ class JobParameters:
     )
 
 
+def asked_for(parameters: JobParameters) -> dict[str, Any]:
+    """What a person asked for, by name: without what the server fills in itself, the keys above all."""
+    return {
+        item.name: getattr(parameters, item.name)
+        for item in fields(parameters)
+        if not item.metadata.get("set-by-server")
+    }
+
+
 def descriptor() -> dict[str, Any]:
     """The content of descriptor.json (schema cytomine-0.1)."""
     inputs = []

@@ -9,11 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 from annotator.errors import AnnotatorError, ExitCode
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # of files that are taken for pictures
+# Not all that Pillow reads: for EPS, which may come under any name, it starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
+TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 SIXTEEN_BIT_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -43,7 +54,7 @@ def open_rgb(path: Path) -> np.ndarray:
         AnnotatorError: (BAD_IMAGE) the file is missing or no picture.
     """
     with _opened(path) as picture:
-        return np.asarray(to_rgb(ImageOps.exif_transpose(picture)))
+        return np.asarray(to_rgb(upright(picture)))
 
 
 def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
@@ -62,9 +73,8 @@ def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
         picture.draft("RGB", (2 * largest, 2 * largest))  # by halves, to at least that
         picture.load()
         lying = lies_on_its_side(picture)  # a TIFF has been turned by now
-        ImageOps.exif_transpose(picture, in_place=True)
         width, height = full[::-1] if lying else full
-        shrunk = to_rgb(picture)
+        shrunk = to_rgb(upright(picture))
         shrunk.thumbnail((largest, largest))
         return np.asarray(shrunk), width, height
 
@@ -72,9 +82,9 @@ def open_shrunk(path: Path, largest: int) -> tuple[np.ndarray, int, int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as picture:
+        with Image.open(path, formats=FORMATS) as picture:
             yield picture
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
         raise AnnotatorError(
             f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
         ) from error
@@ -85,6 +95,14 @@ def jpeg(picture: Image.Image, quality: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture, turned as its EXIF orientation says."""
+    # Not Pillow's exif_transpose: it writes the rest of the EXIF anew, and fails where any of that is damaged.
+    picture.load()  # which turns a TIFF
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def lies_on_its_side(picture: Image.Image) -> bool:

@@ -23,8 +23,10 @@ from annotator.embedded import seed
 from annotator.errors import ExitCode
 from annotator.explain.crops import SIDE, crop_around
 from annotator.models import bundle
+from annotator.parameters import descriptor
 from annotator.platform import promotion
 from annotator.platform.connection import Connection
+from tests.conftest import Project
 
 ROOT = Path(__file__).parents[1]
 SUCCESS, FAILED = 3, 4
@@ -516,3 +518,14 @@ def test_a_full_disk(painted, no_pauses, tmp_path):
     assert "Free some space" in job["statusComment"]
     assert painted.annotations()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_name_of_a_term_can_forge_a_line_of_the_log(server, picture):
+    made = seed.create_project(server.store, "Forged", server.user, ["Violin", "x\n2026-01-01 ERROR \x1b[31mforged"])
+    software = seed.register_software(server.store, descriptor(), made["id"])
+    project = Project(server, made["id"], made["ontology"], software["id"])
+    project.add_image(picture)
+    done = run_process(project.launch(mode="train").arguments)
+    assert "x?2026-01-01 ERROR ?[31mforged" in done.stdout
+    assert not re.search("^2026-01-01 ERROR", done.stdout, re.MULTILINE)
+    assert "\x1b" not in done.stdout

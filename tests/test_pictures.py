@@ -1,3 +1,5 @@
+import io
+import os
 import struct
 
 import numpy as np
@@ -99,14 +101,51 @@ def test_a_picture_that_is_nearly_square_keeps_its_size_when_it_is_turned(tmp_pa
     assert open_shrunk(tmp_path / "picture.jpg", 80)[1:] == (401, 402)
 
 
+DAMAGED_TAGS = [(0x0100, 1, 1), (0x0106, 3, 2), (0x010F, 11, 1), (0x011A, 1, 1), (0x011A, 2, 1)]  # tag, type, count
+
+
+@pytest.mark.parametrize("tag", DAMAGED_TAGS)
+def test_a_picture_is_turned_also_where_the_rest_of_its_exif_is_damaged(tmp_path, tag):
+    entries = struct.pack("<HHHI2H", 2, ExifTags.Base.Orientation, 3, 1, 6, 0) + struct.pack("<HHI4s", *tag, b"abc")
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entries + bytes(4)
+    Image.new("RGB", (40, 20)).save(tmp_path / "picture.jpg", exif=exif)
+    assert open_rgb(tmp_path / "picture.jpg").shape == (40, 20, 3)
+    assert open_shrunk(tmp_path / "picture.jpg", 80)[1:] == (20, 40)
+
+
+def test_no_program_is_started_to_read_a_picture(tmp_path, monkeypatch):
+    """Pillow gives EPS, under whatever name, to Ghostscript, whose language can do more than draw."""
+    program = tmp_path / "bin" / "gs"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    Image.new("RGB", (40, 20)).save(tmp_path / "picture.jpg", "EPS")
+    for read in (open_rgb, lambda path: open_shrunk(path, 80)):
+        with pytest.raises(AnnotatorError, match=r"'picture\.jpg' cannot be read"):
+            read(tmp_path / "picture.jpg")
+    assert not (tmp_path / "started").exists()
+
+
 def test_a_small_picture_is_not_enlarged(picture):
     found, width, height = open_shrunk(picture, 1000)
     assert (width, height) == (300, 200)
     np.testing.assert_array_equal(found, open_rgb(picture))
 
 
+def avif_without_pixels():
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 20)).save(buffer, "AVIF")
+    content = buffer.getvalue()
+    return content[: content.index(b"mdat") + 4] + bytes(len(content) - content.index(b"mdat") - 4)
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), b"II*\x00\x08\x00\x00\x00" + bytes(8)]
+    "content",
+    [
+        *(b"", b"no picture", b"\x89PNG\r\n\x1a\n" + bytes(40), b"II*\x00\x08\x00\x00\x00" + bytes(8)),
+        avif_without_pixels(),
+    ],
 )
 def test_what_is_no_picture_is_told(tmp_path, content):
     (tmp_path / "broken.png").write_bytes(content)

@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 from shapely.geometry.base import BaseGeometry
 
-from annotator.pictures import to_rgb
+from annotator.pictures import to_rgb, upright
 
 _one_at_a_time = Lock()  # for decoding whole pictures, which takes memory
 Image.MAX_IMAGE_PIXELS = None  # whoever starts this server chose the pictures
@@ -27,7 +27,7 @@ def open_image(path: Path, largest: int | None = None) -> Image.Image:
     if largest:
         share = max(picture.size) / largest
         picture.draft("RGB", (max(1, int(picture.width / share)), max(1, int(picture.height / share))))
-    return ImageOps.exif_transpose(picture)
+    return upright(picture)
 
 
 def bounded(picture: Image.Image, largest: int | None) -> Image.Image:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
+import math
 import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field
@@ -28,6 +30,7 @@ from annotator.models.fused import fused
 
 FORMAT = 1  # raised when an older program could misread a bundle
 CONFIGURATION, WEIGHTS, EXAMPLES = "model.json", "weights.safetensors", "examples.safetensors"
+MOST_CLASSES = 10_000  # four times those of MIMO; a few bytes of JSON that name more would take gigabytes to build
 MAXIMUM_BYTES = {CONFIGURATION: 4 << 20, WEIGHTS: 1 << 30, EXAMPLES: 64 << 20}
 
 
@@ -89,12 +92,16 @@ class Configuration:
             raise ValueError(f"unknown backbone {self.backbone!r}, known are {', '.join(BACKBONES)}")
         if not self.labels or not self.class_labels:
             raise ValueError("a model needs at least one label and one class")
+        if len(self.class_labels) > MOST_CLASSES:
+            raise ValueError(f"a model has at most {MOST_CLASSES} classes, got {len(self.class_labels)}")
         if set(self.class_labels) - {-1} != set(range(len(self.labels))):
             raise ValueError(f"class_labels must name each of the {len(self.labels)} labels, or -1")
         if -1 not in self.class_labels:
             raise ValueError('a model needs a class for "no instrument" (-1 in class_labels)')
         if not self.temperature > 0:
             raise ValueError(f"temperature must be positive, got {self.temperature}")
+        if not all(map(math.isfinite, (self.temperature, *self.odds_score, *(self.box_score or ())))):
+            raise ValueError("temperature, odds_score and box_score must be finite")
         if not self.odds_score[0] > 0:
             raise ValueError(f"the first number of odds_score must be positive, got {self.odds_score}")
         if not all(0 <= threshold <= 1 for threshold in (self.threshold, *self.thresholds)):
@@ -194,7 +201,7 @@ def load(path: Path) -> Model:
             raise ValueError(f"its examples have {kept.features.shape[1]} features, its head takes others")
     except (
         *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError),
-        *(zipfile.BadZipFile, zlib.error, safetensors.SafetensorError),
+        *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, safetensors.SafetensorError),
     ) as error:
         raise AnnotatorError(
             f"The model {path.name!r} cannot be used: {error}. Train it again, or name another model or training job.",
@@ -233,11 +240,15 @@ def _parse(content: bytes) -> Configuration:
     found = values.pop("format", None)
     if found != FORMAT:
         raise ValueError(f"it has format {found}, this program reads format {FORMAT}")
-    values["labels"] = tuple(Label(str(label["name"]), label["mimo_id"]) for label in values["labels"])
+    values["name"] = str(values["name"])
+    values["labels"] = tuple(
+        Label(str(label["name"]), None if label["mimo_id"] is None else int(label["mimo_id"]))
+        for label in values["labels"]
+    )
     values["class_labels"] = tuple(int(position) for position in values["class_labels"])
-    values["lineage"] = tuple(values["lineage"])
-    for name in ("test_pictures", "development_pictures", "training_pictures", "thresholds"):
-        values[name] = tuple(values.get(name, ()))
+    values["thresholds"] = tuple(values.get("thresholds", ()))
+    for name in ("lineage", "test_pictures", "development_pictures", "training_pictures"):
+        values[name] = tuple(map(str, values.get(name, ())))
     if values.get("box_score") is not None:
         a, b, c = values["box_score"]
         values["box_score"] = (float(a), float(b), float(c))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import requests
 from cytomine.cytomine import Cytomine, CytomineAuth
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import LocationParseError
 from urllib3.util import Retry
 
 from annotator.errors import AnnotatorError, ExitCode
@@ -174,15 +175,17 @@ class Connection:
     def _ping(self) -> str | None:
         """None if the server is there, else what is wrong with it."""
         try:
-            # Without our session: its patience is for servers that are known to be there.
-            answer = requests.get(f"{self.host}/server/ping", timeout=PING_SECONDS, allow_redirects=False)
-        except requests.exceptions.InvalidURL:
+            # Without our session: its patience is for servers that are known to be there. And without the answer's
+            # body, which may never end where the address is not Cytomine's.
+            url = f"{self.host}/server/ping"
+            with requests.get(url, timeout=PING_SECONDS, allow_redirects=False, stream=True) as answer:
+                return None if answer.status_code < 500 else f"it answers {answer.status_code}"
+        except (requests.exceptions.InvalidURL, LocationParseError):
             raise RequestFailed(
                 f"{self.host} is no address. Give one like https://cytomine.example.org.", ExitCode.USAGE
             ) from None
         except requests.RequestException as error:
             return type(error).__name__
-        return None if answer.status_code < 500 else f"it answers {answer.status_code}"
 
     def _wait(self, seconds: float) -> None:
         """Until the server is there, so long at the most."""
@@ -358,7 +361,7 @@ class Connection:
             self._fail(response, what)
         try:
             body = response.json()
-        except requests.JSONDecodeError:
+        except (ValueError, RecursionError):  # also of numbers too long and lists too deep to be read
             raise self._no_json(what) from None
         if not isinstance(body, dict):
             raise self._no_json(what)
@@ -369,11 +372,15 @@ class Connection:
         try:
             said = response.json().get("errors") or response.json().get("message") or ""
             said = said.get("message", "") if isinstance(said, dict) else str(said)
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             said = ""
         said = f" ({said[:120]})" if said else ""
         if status in (301, 302, 303, 307, 308):
-            ours, target = urlsplit(self.host), urlsplit(response.headers.get("Location", ""))
+            try:
+                target = urlsplit(response.headers.get("Location", ""))
+            except ValueError:  # no address at all
+                target = urlsplit("")
+            ours = urlsplit(self.host)
             # The core sends whoever is not signed in to its front page, behind a proxy perhaps by http or another port.
             upgraded = (ours.scheme, target.scheme) == ("http", "https")
             moved = target.hostname and (target.hostname != ours.hostname or upgraded)

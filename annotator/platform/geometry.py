@@ -66,5 +66,9 @@ def to_location(polygon: Polygon, width: int, height: int) -> str | None:
 
 def from_location(location: str | None, height: int) -> BaseGeometry:
     """A stored location in our frame; one that nobody can read, as old servers may hold, is empty."""
-    shape = shapely.from_wkt(location, on_invalid="ignore")
-    return Polygon() if shape is None else flip(shape, height)
+    # Java reads and writes NaN as a coordinate; GEOS reads it with a warning, and stumbles over it later.
+    with np.errstate(invalid="ignore", over="ignore"):
+        shape = shapely.from_wkt(location, on_invalid="ignore")
+    if shape is None or not np.isfinite(shapely.get_coordinates(shape)).all():
+        return Polygon()
+    return flip(shape, height)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.pictures import to_rgb
+from annotator.pictures import FORMATS, to_rgb, upright
 from annotator.platform.connection import Connection, Json, RequestFailed, ServerGone
 from annotator.text import printable
 
@@ -183,16 +183,15 @@ def decode(content: bytes, image: ProjectImage) -> np.ndarray:
         AnnotatorError: (BAD_IMAGE) no picture, half a picture, or a picture of another shape.
     """
     try:
-        picture = Image.open(io.BytesIO(content))
-        picture.load()
-        turned = ImageOps.exif_transpose(picture)
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        turned = upright(picture)
     except UnidentifiedImageError:
         raise AnnotatorError(
             f"{image.name}: its pixels cannot be decoded: {len(content)} bytes that are no picture. "
             "Upload the image again.",
             ExitCode.BAD_IMAGE,
         ) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
         raise AnnotatorError(
             f"{image.name}: its pixels cannot be decoded ({error}). Upload the image again.", ExitCode.BAD_IMAGE
         ) from error

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from annotator.errors import AnnotatorError
-from annotator.parameters import JobParameters
+from annotator.parameters import JobParameters, asked_for
 from annotator.platform import files
 from annotator.platform.connection import Connection, Json, pause, store_once
 from annotator.text import shortened
@@ -63,8 +62,8 @@ class RunningJob:
         """Do what the page does at a launch: go on with the job's keys, and write its parameters down."""
         connection = self._connection
         connection.switch_user(connection.get(f"user/{self.user}.json", what="the new job's user"))
-        values = asdict(parameters)
-        for parameter in software["parameters"]:  # those that the server does not fill itself: never the keys
+        values = asked_for(parameters)  # never the keys, whatever the server asks for
+        for parameter in software["parameters"]:
             value = values.get(parameter["name"])
             if value not in (None, ()):
                 text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -148,6 +148,14 @@ DAMAGES = {
     "examples that overlap": (lambda c: with_examples(c, ends=np.array([4, 2, 8])), "overlap"),
     "more examples than texts": (lambda c: with_examples(c, features=np.ones((4, 1280), np.float16)), "as many"),
     "texts of another kind": (lambda c: with_examples(c, texts=np.frombuffer(b"[1, 2]", np.uint8)), "cannot be used"),
+    "classes that would take gigabytes": (lambda c: changed(c, class_labels=[-1, 0, 1] + [1] * 100_000), "at most"),
+    "a number of an instrument that is a list": (
+        lambda c: changed(c, labels=[{"name": "Violin", "mimo_id": [1]}, {"name": "Gadulka", "mimo_id": None}]),
+        "not 'list'",
+    ),
+    "a score that is no number": (lambda c: changed(c, odds_score=[1, float("nan")]), "must be finite"),
+    "boxes' score that is no number": (lambda c: changed(c, box_score=[1, float("inf"), 0]), "must be finite"),
+    "an infinite temperature": (lambda c: changed(c, temperature=float("inf")), "must be finite"),
     "a configuration of 5 MB": (lambda c: c | {CONFIGURATION: b" " * (5 << 20)}, "larger than"),
 }
 
@@ -186,9 +194,10 @@ def test_a_bundle_whose_description_is_none_is_told(builtin_model, tmp_path, tex
         bundle.load(tmp_path / "model")
 
 
-def test_a_compressed_bundle_that_is_damaged_is_told(builtin_model, tmp_path):
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compressed_bundle_that_is_damaged_is_told(builtin_model, tmp_path, method):
     bundle.save(builtin_model, tmp_path / "model")
-    with zipfile.ZipFile(tmp_path / "model.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(tmp_path / "model.zip", "w", method) as archive:
         for file in sorted((tmp_path / "model").iterdir()):
             archive.write(file, file.name)
         start = archive.getinfo("model.json").header_offset

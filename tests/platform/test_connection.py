@@ -1,6 +1,10 @@
+import json
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event, Thread
 
 import pytest
 
@@ -102,9 +106,69 @@ def test_no_redirect_is_followed(connect, server, project):
         connection.download("imageinstance/1/thumb.jpg", None, what="pixels")
 
 
-def test_an_address_that_is_none_is_told_at_once(connect):
+@contextmanager
+def strange_server(status=200, content=b"{}", headers=(), over=None):
+    """The address of a server that answers everything in this way; a ping without end, until ``over``."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            endless = over is not None and "ping" in self.path
+            self.send_response(200 if "ping" in self.path else status)
+            for header in headers:
+                self.send_header(*header)
+            self.end_headers()
+            self.wfile.write(b"" if endless else content)
+            while endless and not over.wait(0.01):
+                self.wfile.write(b"more")
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "headers", "message"),
+    [
+        (302, b"", [("Location", "http://[broken")], "does not accept the signature"),
+        (
+            400,
+            json.dumps({"errors": "one\nINFO two \x1b[31m"}).encode(),
+            [],
+            r"answered 400 .*\(one\?INFO two \?\[31m\)",
+        ),
+        (200, b'{"id": ' + b"1" * 5000 + b"}", [], "a web page or nothing"),
+        (200, b"[" * 200_000, [], "a web page or nothing"),
+        (404, b"[" * 200_000, [], "Not found"),
+    ],
+)
+def test_answers_that_no_cytomine_gives_are_one_line_too(status, content, headers, message, no_pauses):
+    with strange_server(status, content, headers) as host, pytest.raises(RequestFailed, match=message) as caught:
+        Connection(host, "public", "private")
+    assert str(caught.value).isprintable()
+
+
+def test_a_ping_whose_answer_never_ends_is_an_answer():
+    """A mistyped address may be that of a radio station or a camera."""
+    over = Event()
+    with strange_server(404, b"", over=over) as host, ThreadPoolExecutor(1) as pool:
+        try:
+            with pytest.raises(RequestFailed, match="Not found: the current user"):
+                pool.submit(Connection, host, "public", "private").result(30)
+        finally:
+            over.set()
+
+
+@pytest.mark.parametrize("host", ["http://[broken", f"http://{'x' * 300}"])
+def test_an_address_that_is_none_is_told_at_once(connect, host):
     with pytest.raises(AnnotatorError, match=r"is no address\. Give one like https://") as caught:
-        connect(host="http://[broken")
+        connect(host=host)
     assert caught.value.code is ExitCode.USAGE
 
 

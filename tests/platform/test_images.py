@@ -66,6 +66,15 @@ def test_a_square_picture_is_turned_as_its_file_says():
     np.testing.assert_allclose(pixels[..., 0], np.asarray(square), atol=8)
 
 
+def test_a_picture_is_turned_also_where_the_rest_of_its_exif_is_damaged():
+    sideways = b"\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00"
+    width_as_a_byte = b"\x00\x01\x01\x00\x01\x00\x00\x00abc\x00"
+    exif = b"Exif\0\0II*\0\x08\x00\x00\x00\x02\x00" + sideways + width_as_a_byte + bytes(4)
+    content = encoded(RAMP.convert("RGB").transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
+    pixels = decode(content, ProjectImage(1, "a.jpg", 200, 100, None))
+    np.testing.assert_allclose(pixels[..., 0], np.asarray(RAMP), atol=8)
+
+
 @pytest.mark.parametrize(
     ("preview", "ways"), [("{}/thumb.png", 3), ("https://elsewhere.invalid/a.png", 2), ("{}.elsewhere.invalid/", 2)]
 )
@@ -134,6 +143,8 @@ IMAGE = ProjectImage(1, "x.png", 100, 50, None)
         (encoded(RAMP)[:-200], "cannot be decoded"),
         (encoded(RAMP.convert("RGB"), "JPEG")[:800], "cannot be decoded"),
         (encoded(RAMP.resize((100, 100))), "the shapes differ"),
+        (encoded(RAMP.convert("RGB"), "EPS"), "bytes that are no picture"),
+        (encoded(RAMP.convert("RGB"), "AVIF").replace(b"pitm", b"free"), "cannot be decoded"),
     ],
 )
 def test_half_pictures_and_wrong_pictures_are_not_taken(content, message):

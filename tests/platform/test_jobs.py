@@ -95,6 +95,22 @@ def test_a_person_s_job_gets_its_parameters_but_no_keys(server, project):
     }  # fmt: skip
 
 
+def test_no_key_is_recorded_even_where_the_server_asks_for_it(server, project):
+    """Software that was registered by hand may not say which parameters the server fills itself."""
+    from annotator.parameters import parse
+
+    access = server.access
+    connection = Connection(access.host, access.public_key, access.private_key)
+    for row in server.store.find("softwareparameter", software=project.software):
+        server.store.update("softwareparameter", row["id"], setByServer=False)
+    software = connection.get(f"software/{project.software}.json", what="the software")
+    job = RunningJob.created(connection, project.id, project.software)
+    job.begin_as_person(parse(project.human_arguments()), software)
+    recorded = {row["value"] for row in server.store.find("jobparameter", job=job.id)}
+    assert "annotate" in recorded
+    assert not recorded & {access.public_key, access.private_key}
+
+
 @pytest.mark.parametrize("rule", [{"kind": "status", "value": 502}, {"kind": "lost_answer"}, {"kind": "close"}])
 def test_a_person_s_job_begins_also_where_the_server_fails_once(server, project, no_pauses, rule):
     from annotator.parameters import parse

@@ -138,6 +138,8 @@ def test_what_is_passed_over_hides_nothing_that_is_learnt(wall):
         "POLYGON ((20 20, 80 20, 20 20))",
         "POLYGON ((400 20, 460 20, 460 80, 400 80, 400 20))",
         "no geometry at all",
+        "POLYGON ((20 20, 80 20, NaN 80, 20 80, 20 20))",
+        "POINT (NaN NaN)",
         None,
     ],
 )

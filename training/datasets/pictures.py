@@ -123,7 +123,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
             # Pillow gives a TIFF's size as turned already.
             lying = picture.format != "TIFF" and lies_on_its_side(picture)
             return picture.size[::-1] if lying else picture.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError):
         return None
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 # wish of Cytomine's users (its issue CYTO-486).
 WEIGHTS = {Verdict.DRAWN: 1.0, Verdict.ACCEPTED: 2.0, Verdict.CORRECTED: 4.0, Verdict.PASSED_OVER: 0.0}
 LEAST_REGIONS = 3  # of a label that the model does not know, from which it is learnt
-LEAST_TEST = 4  # images with instruments that a test takes to say anything
+LEAST_TEST = 4  # artworks with instruments that a test takes to say anything
 MOST_UNLABELLED = 200  # images that nobody looked through, to take styles from or to learn from without labels
 LEAST_UNLABELLED = 16  # of them for adversarial training: its half of a batch
 EXAMPLES, MOST_EXAMPLES = 20, 600  # of a label, and of all, that are kept with the model
@@ -134,6 +134,7 @@ def learn(
     with outcome.timed("fetch"):
         pictures = _pictures(connection, job, [*useful, *others], by_image, labels, learnt, folder)
     unlabelled = {image: pictures.pop(image.id) for image in others if image.id in pictures}
+    pictures = _of_artworks(pictures)
     uses = _uses(connection, useful, pictures)
     number_of = {use: sorted(number for number, own in uses.items() if own == use) for use in image_uses.USES}
     training, test = ([pictures[number] for number in number_of[use]] for use in (image_uses.TRAINING, image_uses.TEST))
@@ -165,7 +166,8 @@ def learn(
         lineage = (*begun.configuration.lineage, f"project {project}, job {job.id}: {source}")
         name = f"{begun.configuration.backbone}, project {project}"
         model = replace(model, configuration=replace(model.configuration, name=name, lineage=lineage))
-        model = replace(model, examples=_examples(model, training, {str(image.id): image.name for image in useful}))
+        name_of_file = {pictures[image.id].path: image.name for image in useful if image.id in pictures}
+        model = replace(model, examples=_examples(model, training, name_of_file))
 
     job.report(75, "Judging the new model against the one in use.", at_once=True)
     said = Counter(judgement.verdict.value for own in by_image.values() for judgement in own)
@@ -347,15 +349,25 @@ def as_picture(
     return Picture(path, str(image.id), tuple(regions), complete=image.looked_through, rejected=tuple(rejected))
 
 
-def _uses(connection: Connection, images: Sequence[ProjectImage], pictures: Mapping[int, Picture]) -> dict[int, str]:
-    """What each image is for, decided for the new ones and written down on the server."""
+def _of_artworks(pictures: Mapping[int, Picture]) -> dict[int, Picture]:
+    """The same pictures, by id; those of one artwork, near-duplicates, in one group, named after the first of them."""
     from training import splits
 
     numbers = sorted(pictures)
     fingerprints = [splits.fingerprint(pictures[number]) for number in numbers]
     pairs = splits.near_duplicates(fingerprints)
     joined = splits.joined_groups([str(number) for number in numbers], pairs).tolist() if numbers else []
-    groups: dict[int, Hashable] = dict(zip(numbers, joined, strict=True))
+    first: dict[int, int] = {}
+    return {
+        number: replace(pictures[number], group=str(first.setdefault(artwork, number)))
+        for number, artwork in zip(numbers, joined, strict=True)
+    }
+
+
+def _uses(connection: Connection, images: Sequence[ProjectImage], pictures: Mapping[int, Picture]) -> dict[int, str]:
+    """What each image is for, decided for the new ones and written down on the server."""
+    numbers = sorted(pictures)
+    groups: dict[int, Hashable] = {number: pictures[number].group for number in numbers}
     kinds: dict[int, Hashable] = {
         number: any(not region.difficult for region in pictures[number].regions) for number in numbers
     }
@@ -420,7 +432,7 @@ def _restyled(
     return [replace(copy.content, path=folder / copy.file, part="training", sources=copy.sources) for copy in made]
 
 
-def _examples(model: Model, training: Sequence[Picture], name_of_group: Mapping[str, str]) -> Examples:
+def _examples(model: Model, training: Sequence[Picture], name_of_file: Mapping[Path, str]) -> Examples:
     """Regions that were learnt from, those first that people took most care with, to be kept with the model."""
     from annotator.explain import neighbours
     from annotator.pictures import open_rgb
@@ -437,7 +449,7 @@ def _examples(model: Model, training: Sequence[Picture], name_of_group: Mapping[
         for picture, own in chosen.items():
             image = open_rgb(picture.path)
             for region in own:
-                yield image, np.array(region.box), region.label.name, name_of_group[picture.group]
+                yield image, np.array(region.box), region.label.name, name_of_file[picture.path]
 
     return neighbours.examples_of(model, regions())
 
@@ -452,11 +464,11 @@ def _judge(
     """
     from training import champion
 
-    shown = sum(any(not region.difficult for region in picture.regions) for picture in test)
+    shown = len({picture.group for picture in test if any(not region.difficult for region in picture.regions)})
     if shown < LEAST_TEST:
         return (
-            f"Not judged: {many(shown, 'test image')} with instruments, {LEAST_TEST} are the least. End the review of "
-            "more images, then launch again.",
+            f"Not judged: {many(shown, 'test artwork')} with instruments, {LEAST_TEST} are the least. End the review "
+            "of more images, then launch again.",
             None,
             None,
         )

@@ -18,7 +18,7 @@ from annotator.detection import SCAN_SIDE
 from annotator.detection.boxes import intersection_over_union
 from annotator.embedded import annotations, seed
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.learn import _judge, _restyled, as_picture
+from annotator.learn import _judge, _of_artworks, _restyled, as_picture
 from annotator.models import bundle
 from annotator.models.backbones import BACKBONES
 from annotator.models.bundle import Label
@@ -251,6 +251,18 @@ def test_of_a_term_and_its_parents_the_narrowest_counts(tmp_path):
     assert [region.label for region in picture.regions[:2]] == [violin, strings]
 
 
+def test_images_of_one_artwork_are_left_out_together(small, tmp_path):
+    """Else what is learnt from one is judged by the other, and thresholds promise too much."""
+    files = [small / f"{name}.png" for name in ("harp_in_oil", "violin_in_oil", "guitar_fresco")]
+    Image.open(files[0]).convert("RGB").save(tmp_path / "again.jpg", quality=80)
+    given = {3: files[0], 5: files[1], 8: tmp_path / "again.jpg", 9: files[2]}
+    pictures = _of_artworks({number: Picture(path, str(number)) for number, path in given.items()})
+    assert {number: picture.group for number, picture in pictures.items()} == {3: "3", 5: "5", 8: "3", 9: "9"}
+    folds = feedback.folds_of(list(pictures.values()))
+    assert folds[0] == folds[2]
+    assert len(set(folds.tolist())) == 3
+
+
 def test_copies_are_made_of_nothing_that_is_judged_by(tmp_path):
     random = np.random.default_rng(8)
     pictures = []
@@ -325,7 +337,7 @@ def test_all_of_one_term_can_be_learnt_and_what_is_too_little_is_told(project, s
     say(project, small / "piano_fresco.png", new, 2)
     learnt = annotate(project, mode="train")
     assert learnt["statusComment"].startswith(
-        "Not promoted. Not judged: 0 test images with instruments, 4 are the least."
+        "Not promoted. Not judged: 0 test artworks with instruments, 4 are the least."
     )
     (page,) = store.find("jobdata", job=learnt["id"])
     html = store.file(page["stored"]).read_text()
@@ -355,6 +367,9 @@ def test_a_model_is_judged_against_the_promoted_one_even_if_it_began_with_anothe
     assert verdict.startswith("The new model is not shown to be better on 4 test images")
     assert comparison is not None
     assert best.name == "champion"
+    views = [replace(picture, group="one harp") for picture in test]
+    verdict, *_ = _judge(connection, project.id, builtin_model, views, tmp_path)
+    assert verdict.startswith("Not judged: 1 test artwork with instruments, 4 are the least.")
     # Minutes of training are not lost where the promoted model is gone.
     store.remove("attachedfile", store.find("attachedfile", domainIdent=promoted)[0]["id"])
     verdict, comparison, best = _judge(connection, project.id, builtin_model, test, tmp_path)

@@ -81,10 +81,13 @@ def threshold_for(scores: np.ndarray, right: np.ndarray, precision: float) -> fl
     """
     order = np.argsort(-scores, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    # Of equal scores all are shown or none: a threshold is only possible at the last of them.
-    last = np.append(scores[order][:-1] > scores[order][1:], True) if len(order) else np.zeros(0, bool)
-    enough = np.flatnonzero(last & (share >= precision))
+    enough = np.flatnonzero(_last_of_equals(scores[order]) & (share >= precision))
     return float(scores[order][enough[-1]]) if len(enough) else 1.0
+
+
+def _last_of_equals(ordered: np.ndarray) -> np.ndarray:
+    """Where a threshold can be in falling scores (n,): of equal ones all are shown or none. (n,) bool."""
+    return np.append(ordered[:-1] > ordered[1:], True)[: len(ordered)]
 
 
 def threshold_expected(scores: np.ndarray, precision: float) -> float:
@@ -98,5 +101,6 @@ def threshold_expected(scores: np.ndarray, precision: float) -> float:
         precision: least mean of the scores that are as high or higher.
     """
     ordered = -np.sort(-scores)
-    enough = np.flatnonzero(np.cumsum(ordered) / np.arange(1, len(ordered) + 1) >= precision)
+    means = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
+    enough = np.flatnonzero(_last_of_equals(ordered) & (means >= precision))
     return float(ordered[enough[-1] if len(enough) else 0])

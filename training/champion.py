@@ -31,7 +31,7 @@ class Comparison:
         champion: figures of the old model: ``average`` decides, the mean of ``named_ap10``, ``named_ap30`` and
             ``named_ap50``; ``any_ap10``, ``any_ap30``, ``any_ap50`` count instruments of whatever name.
         challenger: the same of the new one.
-        difference: challenger less champion, for each figure, with the interval of a paired bootstrap over pictures.
+        difference: challenger less champion, for each figure, with the interval of a paired bootstrap over artworks.
         found: what the new model found in each picture.
     """
 
@@ -55,7 +55,7 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
     Args:
         champion: the model in use.
         challenger: the new one.
-        pictures: that neither learnt from; those of one artwork must not be apart, for pictures are drawn one by one.
+        pictures: that neither learnt from; those of one group are drawn together, for they say the same again.
     """
     values, found = [], []
     for model in (champion, challenger):
@@ -73,14 +73,15 @@ def compare(champion: Model, challenger: Model, pictures: Sequence[Picture]) -> 
 def resampled(
     labels: Sequence[Label], found: Sequence[Detections], pictures: Sequence[Picture]
 ) -> dict[str, np.ndarray]:
-    """The figures of `Comparison`, each on all pictures (first) and on the resamples of `metrics.draws`.
+    """The figures of `Comparison`, each on all pictures (first) and on the resamples of `metrics.draws`, of groups.
 
     Args:
         labels: what the labels of detections mean.
         found: in each picture.
         pictures: all of whose instruments are known.
     """
-    drawn = metrics.draws(len(pictures))
+    groups = {group: number for number, group in enumerate(dict.fromkeys(picture.group for picture in pictures))}
+    drawn = metrics.draws(len(groups))[:, [groups[picture.group] for picture in pictures]]
     boxes = {"named": _of_each_name(labels, found, pictures), "any": _of_any_name(found, pictures)}
     values = {
         f"{name}_ap{round(iou * 100)}": items.average_precision(iou, drawn)

@@ -52,6 +52,8 @@ def test_an_expected_precision_by_hand():
     assert threshold_expected(scores, 0.7) == 0.5
     assert threshold_expected(scores, 0.5) == 0.1
     assert threshold_expected(scores, 0.95) == 0.9
+    # of equal scores all are shown: the mean of all three is 0.7
+    assert threshold_expected(np.array([0.6, 0.9, 0.6]), 0.72) == 0.9
 
 
 def test_a_confidence_on_a_border_is_in_the_lower_bin():

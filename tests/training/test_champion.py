@@ -72,6 +72,16 @@ def test_a_doubtful_box_counts_for_no_name(pictures):
     assert values["named_ap50"][0] == values["any_ap50"][0] == 1
 
 
+def test_views_of_one_artwork_are_drawn_together(tmp_path):
+    """Three files of each artwork say no more than one."""
+    once = [Picture(tmp_path / name, name, (Region(HARP, BOX),)) for name in "abcdef"]
+    thrice = [replace(one, path=tmp_path / f"{one.group}{view}") for one in once for view in range(3)]
+    said = [found(int(number % 2), 0.9 - number / 10) for number in range(6)]
+    same = champion.resampled([LUTE, HARP], [one for one in said for _ in range(3)], thrice)
+    for name, values in champion.resampled([LUTE, HARP], said, once).items():
+        np.testing.assert_allclose(same[name], values)
+
+
 def compared(value, low, high):
     figure = Figure(value=value, low=low, high=high)
     return champion.Comparison(

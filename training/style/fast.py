@@ -251,7 +251,9 @@ def restyled(network: keras.Model, pictures: Iterable[np.ndarray]) -> Iterator[n
     """
     for batch in prefetched(_of_one_size(pictures)):
         height, width = batch.shape[1:3]
-        missing = [(0, 0), (0, -height % STEP), (0, -width % STEP), (0, 0)]
+        # Twice the step at least: two cells at a quarter of the size are the fewest whose border can be mirrored.
+        down, across = (max(-side % STEP, 2 * STEP - side) for side in (height, width))
+        missing = [(0, 0), (0, down), (0, across), (0, 0)]
         answers = network.predict_on_batch(np.pad(batch, missing, mode="edge").astype(np.float32))
         yield from np.clip(np.round(answers[:, :height, :width]), 0, 255).astype(np.uint8)
 

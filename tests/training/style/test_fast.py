@@ -57,7 +57,7 @@ def test_network_keeps_the_size_and_judges_each_picture_alone(random):
 def test_pictures_of_any_sizes_come_back_in_order(random):
     keras.utils.set_random_seed(1)
     network = fast.transform_network()
-    shapes = [(33, 47)] * 5 + [(32, 48), (33, 47), (8, 9)]
+    shapes = [(33, 47)] * 5 + [(32, 48), (33, 47), (8, 9), (4, 60), (60, 3), (1, 1)]
     pictures = [random.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
     together = list(fast.restyled(network, pictures))
     assert [own.shape[:2] for own in together] == shapes

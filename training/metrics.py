@@ -24,6 +24,7 @@ RESAMPLES = 1000  # of the bootstrap
 COCO_IOUS = tuple(np.linspace(0.5, 0.95, 10))
 COCO_DETECTIONS = 100  # of one picture, the best
 MINERVA_SCORE = 0.05
+AT_ONCE = 4_000_000  # detections of all resamples that are counted together: some 240 MB
 
 
 class Figure(TypedDict):
@@ -168,7 +169,9 @@ class Judged:
 
     def average_precision(self, draws: np.ndarray, points: int | None = None) -> np.ndarray:
         """(k,) average precision of k resamples; ``draws`` (k, pictures) says how often each picture was drawn."""
-        return average_precision(self.right, draws[:, self.pictures], draws @ self.wanted, points)
+        parts = np.array_split(draws, max(1, len(draws) * len(self.right) // AT_ONCE))
+        values = [average_precision(self.right, own[:, self.pictures], own @ self.wanted, points) for own in parts]
+        return np.concatenate(values)
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Recall and precision, (n,) each, of the best detection, the best two, and so on."""

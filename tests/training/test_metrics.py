@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -155,3 +157,16 @@ def test_the_calibration_error_of_the_best_label_by_hand():
     # Both say 0.8, one is right: the gap is 0.3; in a resample of one of them 0.2 or 0.8.
     error = metrics.classification(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))["ece"]
     assert error == {"value": 0.3, "low": 0.2, "high": 0.8}
+
+
+def test_memory_of_intervals_does_not_grow_with_the_detections(random):
+    judged = metrics.Judged(random.random(30_000) < 0.3, random.integers(0, 50, 30_000), random.integers(1, 900, 50))
+    drawn = metrics.draws(50)
+    tracemalloc.start()
+    values = judged.average_precision(drawn)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 300e6  # all at once it is 1.7 GB
+    few = drawn[[0, 1, 500, 1000]]
+    together = metrics.average_precision(judged.right, few[:, judged.pictures], few @ judged.wanted)
+    np.testing.assert_array_equal(values[[0, 1, 500, 1000]], together)

@@ -16,6 +16,8 @@ from annotator.errors import AnnotatorError, ExitCode
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # of files that are taken for pictures
 # Not all that Pillow reads: for EPS, which may come under any name, it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
+# What Pillow raises over damaged pictures.
+UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError)
 TURNS = {  # by EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,7 +86,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path, formats=FORMATS) as picture:
             yield picture
-    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise AnnotatorError(
             f"The picture {path.name!r} cannot be read: {error}. Replace it or take it out.", ExitCode.BAD_IMAGE
         ) from error

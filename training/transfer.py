@@ -80,14 +80,10 @@ def load_weights(network: keras.Model, backbone: str, weights: str) -> None:
     """
     if weights == "random":
         return
-    if backbone == "efficientnet-lite0" and weights != "imagenet":
-        raise AnnotatorError(
-            f"{backbone} comes with its weights and takes no file such as {weights!r}. Leave out --weights, or name "
-            "the network that the file is of.",
-            ExitCode.USAGE,
-        )
     try:
         BACKBONES[backbone].load_imagenet(network, None if weights == "imagenet" else Path(weights))
+    except AnnotatorError:
+        raise
     except Exception as error:  # h5py and keras raise many kinds
         raise AnnotatorError(
             f"The weights {weights!r} of {backbone} cannot be had: {str(error).splitlines()[0]}. Take "

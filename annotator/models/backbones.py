@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 from keras import ops
 
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import box_head, efficientnet_lite0
 from annotator.models.preprocessing import CAFFE, EFFICIENTNET_LITE, Preprocessing
 
@@ -50,7 +51,11 @@ def _application(builder: Callable[..., keras.Model], shallower: tuple[str, str]
 
 def _load_lite0(network: keras.Model, file: Path | None) -> None:
     if file is not None:
-        raise ValueError("the weights of efficientnet-lite0 come with its package, they take no file")
+        raise AnnotatorError(
+            f"efficientnet-lite0 comes with its weights and takes no file such as {str(file)!r}. Leave out --weights, "
+            "or name the network that the file is of.",
+            ExitCode.USAGE,
+        )
     efficientnet_lite0.load_imagenet_weights(network)
 
 

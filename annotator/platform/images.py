@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.pictures import FORMATS, to_rgb, upright
+from annotator.pictures import FORMATS, UNREADABLE, to_rgb, upright
 from annotator.platform.connection import Connection, Json, RequestFailed, ServerGone
 from annotator.text import printable
 
@@ -191,7 +191,7 @@ def decode(content: bytes, image: ProjectImage) -> np.ndarray:
             "Upload the image again.",
             ExitCode.BAD_IMAGE,
         ) from None
-    except (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise AnnotatorError(
             f"{image.name}: its pixels cannot be decoded ({error}). Upload the image again.", ExitCode.BAD_IMAGE
         ) from error

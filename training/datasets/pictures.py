@@ -13,7 +13,7 @@ from PIL import Image
 from annotator.detection import SCAN_SIDE
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models.bundle import Label
-from annotator.pictures import lies_on_its_side, open_shrunk
+from annotator.pictures import UNREADABLE, lies_on_its_side, open_shrunk
 from annotator.vocabulary import by_mimo_id, matching
 from annotator.vocabulary.instruments import ancestors
 
@@ -123,7 +123,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
             # Pillow gives a TIFF's size as turned already.
             lying = picture.format != "TIFF" and lies_on_its_side(picture)
             return picture.size[::-1] if lying else picture.size
-    except (OSError, ValueError, SyntaxError, RuntimeError, Image.DecompressionBombError):
+    except UNREADABLE:
         return None
 
 

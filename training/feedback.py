@@ -5,8 +5,9 @@ learnt from exactly as the scan scores them. A region that people named gives th
 they looked through gives windows away from all its instruments, of which those count that the model takes for
 instruments (hard negatives, Felzenszwalb et al. 2010, section 4.4); a rejected detection gives the windows where it
 was. The head stays near what it was where the pictures say nothing, and what tells instruments in these pictures from
-what shows none is learnt for all instruments together. So those without new examples are found better than before; but
-some of them are taken for new ones (`python -m benchmarks forgetting`).
+what shows none is learnt for all instruments together, so those without new examples are found better than before. Lest
+they are taken for new ones, windows that show them are made up from what the head itself knows of them, and learnt from
+besides (`remembered`; `python -m benchmarks forgetting`).
 
 Restyled copies of the pictures may be learnt from besides; nothing is chosen or judged by them. With unlabelled
 pictures a linear map of the features is learnt first, after which their windows look like those of the labelled ones
@@ -26,7 +27,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from annotator.detection import Detections, detector, extent, windows
 from annotator.detection.boxes import intersection_over_union
@@ -47,8 +48,13 @@ HARD, EASY = 24, 8  # windows that show nothing, of each picture: those most lik
 HARDEST = 400  # of which the hard ones are chosen
 APART = 0.3  # intersection over union that hard windows of a picture may have with each other
 NOTHING = 0.5  # share of the loss that windows without an instrument have
-STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03)  # of the penalty on the head, the best on pictures left out is taken
+STRENGTHS = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)  # of the penalty on the head, the best on pictures left out is taken
 SHARED = 0.1  # of that on what moves all instruments of the head alike
+REMEMBERED = 0.3  # share of the loss that windows have which are made up for labels without an example
+REMEMBERED_EACH = 20  # of them for each such label
+LIKELY = 0.5  # probability of its label at which such a window is good enough
+STEP = 1 / 16  # of the mean length of features, by which a window is moved towards a label
+MOST_STEPS = 64  # after which it is given up
 FOLDS = 3  # of the pictures: each in turn is left out, to choose the penalty and the threshold by
 REJECTED = 2.0  # weight of a rejected detection against a window that nobody said anything about
 LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
@@ -227,9 +233,54 @@ def _fitting(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
 def fit(
     examples: Examples, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The head, kernel and bias, that the examples move from the one given; see `training.head.fit_head`."""
-    weights = balanced(examples)
-    return fit_head(examples.features, examples.targets, class_labels, kernel, bias, strength, weights, SHARED)
+    """The head, kernel and bias, that the examples, and what is `remembered`, move from the one given (`fit_head`)."""
+    made_up, labels = remembered(examples, class_labels, kernel, bias)
+    features = np.concatenate([examples.features, made_up])
+    targets = np.append(examples.targets, labels)
+    share = REMEMBERED if len(labels) else 0.0
+    of_each = np.full(len(labels), share / max(1, len(labels)))
+    weights = np.append((1 - share) * balanced(examples), of_each)
+    return fit_head(features, targets, class_labels, kernel, bias, strength, weights, SHARED)
+
+
+def remembered(
+    examples: Examples, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Windows made up for the labels without an example, from what a head knows of them (Robins 1995).
+
+    Each is one that shows nothing, moved towards a class of its label until the head thinks the label as likely as not.
+    The way to a class is what the head weighs for it, for in a trained network that is nearly the way to the mean of
+    its features (Papyan et al. 2020).
+
+    Args:
+        examples: what there is to learn from; without any that show nothing, all are taken to start from.
+        class_labels: (classes,) the label of each class.
+        kernel: (channels, classes) of the head before it learns.
+        bias: (classes,) of it.
+
+    Returns:
+        Features (n, channels) float32, as rectified as those of the examples, and (n,) labels.
+    """
+    missing = np.setdiff1d(class_labels[class_labels >= 0], examples.targets)
+    towards = [np.resize(np.flatnonzero(class_labels == label), REMEMBERED_EACH) for label in missing]
+    classes = np.concatenate([np.zeros(0, int), *towards])
+    nothing = examples.features[examples.targets == -1]
+    if not len(nothing):
+        nothing = examples.features
+    features = nothing[np.random.default_rng(SEED).integers(len(nothing), size=len(classes))]
+    ways = (kernel[:, classes] - kernel.mean(axis=1, keepdims=True)).T
+    lengths = np.linalg.norm(ways, axis=1, keepdims=True)
+    step = STEP * np.linalg.norm(nothing, axis=1).mean()
+    steps = np.divide(step * ways, lengths, out=np.zeros_like(ways), where=lengths > 0)
+    under_way = np.arange(len(classes))
+    for _ in range(MOST_STEPS):
+        said = softmax(features[under_way] @ kernel + bias, axis=1)
+        own = np.where(class_labels == class_labels[classes[under_way], None], said, 0).sum(axis=1)
+        under_way = under_way[own < LIKELY]
+        moved = features[under_way] + steps[under_way]
+        features[under_way] = np.clip(moved, examples.features.min(), examples.features.max())
+    there = np.setdiff1d(np.arange(len(classes)), under_way)
+    return features[there], class_labels[classes[there]]
 
 
 def balanced(examples: Examples) -> np.ndarray:

@@ -143,6 +143,63 @@ def test_the_penalty_is_chosen_on_pictures_that_are_no_copies(random, capsys):
     np.testing.assert_allclose(printed, losses, atol=1e-4)
 
 
+@pytest.fixture
+def one_known_one_new(random):
+    """Label 0 is known to a head and has no example; label 1 shares a channel with it and has some."""
+    kernel = np.zeros((8, 4), np.float32)
+    kernel[[0, 1], 1] = 2
+    class_labels = np.array([-1, 0, 1, -1])
+    targets = np.repeat([1, -1], [30, 70])
+    features = random.uniform(0, 1, (100, 8)).astype(np.float32)
+    features[:30, 1:3] += [3, 0.3]
+    own = feedback.Examples(features, targets, np.ones(100), np.arange(100))
+    return own, class_labels, kernel, np.array([0, -4, -4, 0], np.float32)
+
+
+def test_what_is_remembered_is_a_window_of_nothing_moved_to_where_its_label_is_likely(one_known_one_new):
+    """Against the plain way, window by window."""
+    own, _, kernel, bias = one_known_one_new
+    features, labels = feedback.remembered(*one_known_one_new)
+    assert labels.tolist() == [0] * feedback.REMEMBERED_EACH
+    assert features.dtype == np.float32
+    nothing = own.features[30:]
+    starts = nothing[np.random.default_rng(feedback.SEED).integers(len(nothing), size=len(labels))]
+    way = kernel[:, 1] - kernel.mean(axis=1)
+    step = way / np.linalg.norm(way) * np.linalg.norm(nothing, axis=1).mean() * feedback.STEP
+    for found, start in zip(features, starts, strict=True):
+        odds = np.exp(start @ kernel + bias)
+        while odds[1] / odds.sum() < feedback.LIKELY:
+            start = np.clip(start + step, own.features.min(), own.features.max())
+            odds = np.exp(start @ kernel + bias)
+        np.testing.assert_allclose(found, start, rtol=1e-4)
+
+
+def test_nothing_is_remembered_of_labels_with_examples_or_of_which_a_head_knows_nothing(one_known_one_new):
+    own, class_labels, kernel, bias = one_known_one_new
+    both = feedback.Examples(own.features, np.where(own.targets < 0, 0, 1), own.weights, own.pictures)
+    assert len(feedback.remembered(both, class_labels, kernel, bias)[1]) == 0
+    assert len(feedback.remembered(own, class_labels, np.zeros_like(kernel), bias)[1]) == 0
+    shown = own[own.targets == 1]  # nobody looked through a picture: none of its windows shows nothing for certain
+    assert set(feedback.remembered(shown, class_labels, kernel, bias)[1]) == {0}
+
+
+def test_a_known_instrument_is_not_taken_for_a_new_one_that_has_something_of_it(one_known_one_new, random, monkeypatch):
+    known = random.uniform(0, 1, (200, 8)).astype(np.float32)
+    known[:, :2] += 2
+
+    new = random.uniform(0, 1, (200, 8)).astype(np.float32)
+    new[:, 1:3] += [3, 0.3]
+
+    def called_so():
+        kernel, bias = feedback.fit(*one_known_one_new, 1e-2)
+        called = [(shown @ kernel + bias).argmax(axis=1) for shown in (known, new)]
+        return (called[0] == 1).mean(), (called[1] == 2).mean()
+
+    assert min(called_so()) > 0.95
+    monkeypatch.setattr(feedback, "REMEMBERED_EACH", 0)
+    assert called_so()[0] < 0.5
+
+
 def test_features_are_turned_by_the_target_and_labels_survive(random, monkeypatch):
     """The labels lie along one direction, what the target differs by along another."""
     monkeypatch.setattr(adapt, "WIDTHS", (16,))

@@ -94,16 +94,13 @@ def threshold_expected(scores: np.ndarray, precision: float) -> float:
     """The lowest score from which detections are expected to be right as often as asked; the highest where none does.
 
     Smoother than `threshold_for`: with the few detections that a small project has, the share that was right hangs on
-    single ones. It is not lower than where the expected F1 is best, half of that F1 (Lipton et al. 2014): else, where
-    right and wrong are far apart, the sure ones would let in as many that are surely wrong.
+    single ones.
 
     Args:
         scores: (n,) the probability that each detection is right; n at least 1.
         precision: least mean of the scores that are as high or higher.
     """
     ordered = -np.sort(-scores)
-    shown, right = np.arange(1, len(ordered) + 1), np.cumsum(ordered)
-    possible = np.flatnonzero(_last_of_equals(ordered))
-    enough = possible[(right / shown)[possible] >= precision]
-    best = possible[np.argmax((right / (shown + right[-1]))[possible])]
-    return float(ordered[min(enough[-1], best) if len(enough) else 0])
+    means = np.cumsum(ordered) / np.arange(1, len(ordered) + 1)
+    enough = np.flatnonzero(_last_of_equals(ordered) & (means >= precision))
+    return float(ordered[enough[-1] if len(enough) else 0])

@@ -59,6 +59,7 @@ FOLDS = 3  # of the pictures: each in turn is left out, to choose the penalty an
 REJECTED = 2.0  # weight of a rejected detection against a window that nobody said anything about
 LEAST_SLOPE = 0.02  # of the calibration, below which scores say nothing
 PRECISION = 0.5  # that the threshold is chosen for
+LEAST_PROBABILITY = 0.05  # of being right, below which nothing is shown, however sure the rest is
 RIGHT = 0.3  # intersection over union from which a detection is right, where the threshold is chosen
 VARIANT, EPOCHS, SEED = "cdan", 10, 0  # of the adversarial training
 ROOM = 32 << 20  # bytes on the disk for what is seen in a picture, twice what the largest take
@@ -466,7 +467,8 @@ def _calibrated(model: Model, threshold: float, scores: np.ndarray, right: np.nd
     slope, constant = calibration.fit_box_score(odds[:, None], right)
     if slope < LEAST_SLOPE:
         return unchanged
-    chosen = calibration.threshold_expected(expit(slope * odds + constant), PRECISION)
+    # Where right and wrong are far apart, the sure ones alone would let in as many that are surely wrong.
+    chosen = max(LEAST_PROBABILITY, calibration.threshold_expected(expit(slope * odds + constant), PRECISION))
     return replace(model, configuration=replace(model.configuration, odds_score=(slope, constant), threshold=chosen))
 
 

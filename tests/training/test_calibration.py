@@ -47,28 +47,13 @@ def test_the_threshold_keeps_the_promised_precision_and_is_the_lowest(scores, se
 
 
 def test_an_expected_precision_by_hand():
-    # means of the best one, two, three: 0.9, 0.7, 0.6; F1 1.8 / 2.8, 2.8 / 3.8, 3.6 / 4.8
-    scores = np.array([0.4, 0.9, 0.5])
+    # means of the best one, two, three: 0.9, 0.7, 0.5
+    scores = np.array([0.1, 0.9, 0.5])
     assert threshold_expected(scores, 0.7) == 0.5
-    assert threshold_expected(scores, 0.5) == 0.4
+    assert threshold_expected(scores, 0.5) == 0.1
     assert threshold_expected(scores, 0.95) == 0.9
     # of equal scores all are shown: the mean of all three is 0.7
     assert threshold_expected(np.array([0.6, 0.9, 0.6]), 0.72) == 0.9
-
-
-def test_sure_detections_do_not_let_in_surely_wrong_ones():
-    assert threshold_expected(np.array([1, 1, 1, 0.01, 0.01, 0]), 0.5) == 1
-    assert threshold_expected(np.array([0.9, 0.9, 0.9, 0.1, 0.1, 0.1]), 0.5) == 0.9
-
-
-@given(arrays(np.int8, st.integers(1, 30), elements=st.integers(1, 20)), st.floats(0.05, 1))
-def test_the_threshold_is_as_precise_as_asked_and_no_lower_than_half_of_the_best_expected_f1(scores, precision):
-    scores = scores / 20
-    found = threshold_expected(scores, precision)
-    f1 = {value: 2 * scores[scores >= value].sum() / ((scores >= value).sum() + scores.sum()) for value in scores}
-    least = max(f1.values()) / 2
-    possible = [v for v in f1 if scores[scores >= v].mean() >= precision - 1e-9 and v >= least - 1e-9]
-    assert found == pytest.approx(min(possible, default=scores.max()))
 
 
 def test_a_confidence_on_a_border_is_in_the_lower_bin():

@@ -239,6 +239,15 @@ def test_scores_become_how_likely_a_detection_is_right(builtin_model, random):
     assert nothing.configuration.odds_score == (1.0, 0.0)
 
 
+def test_sure_detections_do_not_let_in_surely_wrong_ones(builtin_model):
+    right = np.arange(40) < 25
+    model = feedback._calibrated(builtin_model, 0.3, np.where(right, 0.98, 0.02), right)
+    slope, constant = model.configuration.odds_score
+    certain = np.log(0.98 / 0.02)
+    sure, wrong = (1 / (1 + np.exp(-(slope * odds + constant))) for odds in (certain, -certain))
+    assert wrong < 0.04 < model.threshold < sure
+
+
 def test_what_was_learnt_is_found_and_what_was_known_is_kept(builtin_model, gallery, tmp_path, random, monkeypatch):
     """Three drawn suns are a new label; a violin is still a violin."""
     pictures = []

@@ -9,7 +9,6 @@ Styles are those of artworks without instruments: nothing that is judged lends i
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from sklearn.metrics import f1_score
 
 from annotator.detection.windows import label_probabilities
 from annotator.models.bundle import Label, Model
@@ -52,11 +51,6 @@ def features(network: object, pictures: Iterator[np.ndarray], *, training: bool 
     if batch:
         rows.append(np.asarray(network(np.stack(batch), training=training)))  # type: ignore[operator]
     return np.concatenate(rows)
-
-
-def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
-    """Macro-averaged F1 over the labels that occur."""
-    return float(f1_score(targets, predicted, labels=np.unique(targets), average="macro", zero_division=0))
 
 
 def found_any(
@@ -169,7 +163,7 @@ def run() -> dict[str, object]:
                 if found is not None:
                     found.append(predicted)
                 else:
-                    photograph_scores[kind].append(macro_f1(targets[test], predicted))
+                    photograph_scores[kind].append(metrics.macro_f1(targets[test], predicted))
         print(f"seed {seed}: heads trained", flush=True)
 
     drawn = [np.arange(len(judged))]
@@ -177,7 +171,10 @@ def run() -> dict[str, object]:
     drawn += [random.integers(0, len(judged), len(judged)) for _ in range(RESAMPLES)]
     scores = {
         kind: np.array(
-            [np.mean([macro_f1(art_targets[rows], found[rows]) for found in predictions[kind]]) for rows in drawn]
+            [
+                np.mean([metrics.macro_f1(art_targets[rows], found[rows]) for found in predictions[kind]])
+                for rows in drawn
+            ]
         )
         for kind in KINDS
     }
@@ -194,7 +191,7 @@ def run() -> dict[str, object]:
         **{
             kind: {
                 "macro_f1_artworks": metrics.figure(scores[kind]),
-                "by_seed": [round(macro_f1(art_targets, found), 3) for found in predictions[kind]],
+                "by_seed": [round(metrics.macro_f1(art_targets, found), 3) for found in predictions[kind]],
                 "difference": metrics.figure(scores[kind] - scores["none"]),
                 "macro_f1_photographs": round(float(np.mean(photograph_scores[kind])), 3),
                 **{name: metrics.figure(own) for name, own in precisions[kind].items()},

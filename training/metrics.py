@@ -15,7 +15,6 @@ from typing import TypedDict
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from sklearn.metrics import f1_score
 
 from annotator.detection.boxes import area, intersection_over_union
 from training.calibration import expected_calibration_error
@@ -54,20 +53,33 @@ def classification(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, 
         probabilities: (n, labels).
         targets: (n,) the true label; negative, each its own, for those that the model does not know: never right.
     """
-    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    predicted = probabilities.argmax(axis=1)
     right = predicted == targets
-
-    def macro_f1(chosen: np.ndarray) -> float:
-        occurring = np.unique(targets[chosen])
-        return float(f1_score(targets[chosen], predicted[chosen], labels=occurring, average="macro", zero_division=0))
-
     return {
         "accuracy": with_interval(lambda chosen: float(right[chosen].mean()), len(targets)),
-        "macro_f1": with_interval(macro_f1, len(targets)),
-        "ece": with_interval(
-            lambda chosen: expected_calibration_error(confidence[chosen], right[chosen]), len(targets)
-        ),
+        "macro_f1": with_interval(lambda chosen: macro_f1(targets[chosen], predicted[chosen]), len(targets)),
+        "ece": calibration_error(probabilities, targets),
     }
+
+
+def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> Figure:
+    """Expected calibration error of the best label; see `classification`."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    return with_interval(lambda chosen: expected_calibration_error(confidence[chosen], right[chosen]), len(targets))
+
+
+def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean of F1 over the labels that occur among the targets, (n,) like the predictions.
+
+    That of scikit-learn, a hundred times as fast: an interval takes it a thousand times.
+    """
+    wanted, given = (values - min(targets.min(), predicted.min()) for values in (targets, predicted))
+    count = 1 + max(wanted.max(), given.max())
+    of_wanted, of_given, of_right = (
+        np.bincount(values, minlength=count) for values in (wanted, given, wanted[wanted == given])
+    )
+    occurring = of_wanted > 0
+    return float((2 * of_right[occurring] / (of_wanted + of_given)[occurring]).mean())
 
 
 def sentence(figures: Mapping[str, Figure]) -> str:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import f1_score
 
 from training import metrics
 from training.metrics import Truth, match
@@ -116,6 +117,13 @@ def test_classes_are_averaged_and_low_scores_are_not_minervas():
 def test_a_class_of_which_nothing_is_found_counts_as_zero():
     figures = metrics.detection({"lute": [(SQUARE, np.array([0.9]))]}, {"lute": [ONE], "harp": [ONE]})
     assert {figures[name]["value"] for name in ("ap10", "ap50", "ap_coco", "minerva_ap10")} == {0.5}
+
+
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_macro_f1_is_that_of_scikit_learn(count, seed):
+    targets, predicted = np.random.default_rng(seed).integers((-5, 0), 6, (count, 2)).T
+    oracle = f1_score(targets, predicted, labels=np.unique(targets), average="macro", zero_division=0)
+    assert metrics.macro_f1(targets, predicted) == pytest.approx(oracle)
 
 
 def test_classification_by_hand():

@@ -58,7 +58,7 @@ class Seen:
 
 def look(model: Model, photographs: list[Picture], artworks: list[Picture]) -> Seen:
     """Pass everything through the backbone."""
-    network = transfer.pooled(model.network, "features")
+    network = transfer.looking(model.network, "features")
     samples = samples_of(photographs, model.labels)
     maps = list(feedback.look(model, artworks))
     windows = []
@@ -115,7 +115,7 @@ def _restyled(
 ) -> np.ndarray:
     """Features of the photographs in colours of target artworks drawn at random (Reinhard et al. 2001)."""
     styles = [open_rgb(seen.artworks[place].path) for place in target]
-    network = transfer.pooled(model.network, "features")
+    network = transfer.looking(model.network, "features")
     result = []
     for start in range(0, len(learnt), transfer.BATCH):
         chosen = [seen.photographs[place] for place in learnt[start : start + transfer.BATCH]]

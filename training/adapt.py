@@ -272,7 +272,8 @@ def _train_full(
         half=HALF,
         seed=settings.seed,
     )
-    after = [transfer.features_of(extractor, held, 1, settings.seed)[0] for held in (source[1], target[1])]
+    learnt = transfer.looking(model.network, "features")
+    after = [transfer.features_of(learnt, held, 1, settings.seed)[0] for held in (source[1], target[1])]
     return after[0], after[1]
 
 

@@ -85,7 +85,7 @@ def _classification(model: Model, pictures: Sequence[Picture], out: Path) -> dic
         position.setdefault(label, min(0, *position.values()) - 1)  # each its own: all of them count in macro-F1
     targets = np.array([position[picture.regions[0].label] for picture in pictures])
     samples = [Sample(picture.path, picture.regions[0].box, 0) for picture in pictures]
-    logits = transfer.features_of(transfer.pooled(model.network, "head"), samples, 1, 0)[0]
+    logits = transfer.features_of(transfer.looking(model.network, "head"), samples, 1, 0)[0]
     probabilities = label_probabilities(
         logits / model.configuration.temperature, np.array(model.configuration.class_labels)
     )

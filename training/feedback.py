@@ -235,13 +235,21 @@ def fit(
     examples: Examples, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The head, kernel and bias, that the examples, and what is `remembered`, move from the one given (`fit_head`)."""
+    return next(_fits(examples, class_labels, kernel, bias, [strength]))
+
+
+def _fits(
+    examples: Examples, class_labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray, strengths: Sequence[float]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """`fit` with each of several penalties."""
     made_up, labels = remembered(examples, class_labels, kernel, bias)
     features = np.concatenate([examples.features, made_up])
     targets = np.append(examples.targets, labels)
     share = REMEMBERED if len(labels) else 0.0
     of_each = np.full(len(labels), share / max(1, len(labels)))
     weights = np.append((1 - share) * balanced(examples), of_each)
-    return fit_head(features, targets, class_labels, kernel, bias, strength, weights, SHARED)
+    for strength in strengths:
+        yield fit_head(features, targets, class_labels, kernel, bias, strength, weights, SHARED)
 
 
 def remembered(
@@ -478,17 +486,18 @@ def _best_strength(
     """Of `STRENGTHS` the one with the least loss on pictures left out, of which the first ``judging`` count."""
     losses = dict.fromkeys(STRENGTHS, 0.0)
     weights = balanced(examples)
-    for strength in STRENGTHS:
-        for fold in range(FOLDS):
-            left_out = folds[examples.pictures] == fold
-            held = left_out & (examples.pictures < judging)
-            if held.any() and not left_out.all():
-                own_kernel, own_bias = fit(examples[~left_out], class_labels, kernel, bias, strength)
+    for fold in range(FOLDS):
+        left_out = folds[examples.pictures] == fold
+        held = left_out & (examples.pictures < judging)
+        if held.any() and not left_out.all():
+            heads = _fits(examples[~left_out], class_labels, kernel, bias, STRENGTHS)
+            for strength, (own_kernel, own_bias) in zip(STRENGTHS, heads, strict=True):
                 logits = examples.features[held] @ own_kernel + own_bias
-                losses[strength] += weights[held] @ negative_log_likelihood(
-                    logits, examples.targets[held], class_labels
-                )
-        print(f"head: penalty {strength:g}, loss on pictures left out {losses[strength]:.4f}", flush=True)
+                lost = negative_log_likelihood(logits, examples.targets[held], class_labels)
+                losses[strength] += weights[held] @ lost
+        print(f"head: {fold + 1} of {FOLDS} parts of the pictures left out", flush=True)
+    for strength, loss in losses.items():
+        print(f"head: penalty {strength:g}, loss on pictures left out {loss:.4f}", flush=True)
     return min(losses, key=lambda strength: losses[strength])
 
 

@@ -105,7 +105,7 @@ def features(
     views = 1 + transfer.VIEWS
     stored = dict(np.load(cache, allow_pickle=False)) if cache.is_file() else {}
     if str(stored.get("key")) != digest.hexdigest():
-        network = transfer.pooled(model.network, "features")
+        network = transfer.looking(model.network, "features")
         print(f"Looking at {views} views of {len(training)} crops to learn from:", flush=True)
         stored = {
             "key": np.array(digest.hexdigest()),
@@ -142,7 +142,7 @@ def finish(
         parts: which picture was for what.
         out: the run's folder.
     """
-    network = transfer.pooled(model.network, "head")
+    network = transfer.looking(model.network, "head")
     held, judged = (transfer.features_of(network, samples, 1, settings.seed)[0] for samples in (development, test))
     class_labels = np.array(model.configuration.class_labels)
     temperature = calibration.fit_temperature(held, np.array([sample.target for sample in development]), class_labels)

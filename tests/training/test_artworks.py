@@ -58,7 +58,7 @@ def composed(tmp_path_factory):
 
 
 def arguments(composed, out, *more):
-    return ["artworks", "--data", composed, "--out", out, "--epochs", 3, *more]
+    return ["artworks", "--data", composed, "--out", out, "--epochs", 2, *more]
 
 
 @pytest.fixture(scope="module")

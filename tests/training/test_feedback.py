@@ -139,7 +139,8 @@ def test_the_penalty_is_chosen_on_pictures_that_are_no_copies(random, capsys):
                 loss += weights[i] * likelihood[0]
         losses.append(loss)
     assert chosen == feedback.STRENGTHS[int(np.argmin(losses))]
-    printed = [float(line.rsplit(" ", 1)[1]) for line in capsys.readouterr().out.splitlines()]
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("head: penalty ")]
+    printed = [float(line.rsplit(" ", 1)[1]) for line in lines]
     np.testing.assert_allclose(printed, losses, atol=1e-4)
 
 

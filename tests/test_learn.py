@@ -55,7 +55,7 @@ def draw(path, kind, random):
 
 
 @pytest.fixture
-def collection(project, tmp_path):
+def collection(project, tmp_path, loaded_once):
     """Twenty-four images of two things that no model knows, some of nothing; with the truth."""
     random = np.random.default_rng(5)
     lens = seed.add_term(project.server.store, project.ontology, "Lens of Doom")["id"]

@@ -1,6 +1,7 @@
 """Whole runs of `python -m training photographs` and `evaluate`, each in a process of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -144,20 +145,25 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(head_run, photographs
         assert (tmp_path / "run/model" / name).read_bytes() == (head_run[1] / "model" / name).read_bytes()
 
 
-def full_run(photographs, out):
+def full_run(head_run, photographs, out):
+    """A run in mode full that goes on from the features which one in mode head has computed in the same way."""
+    shutil.copytree(head_run[1], out, ignore=shutil.ignore_patterns("model", "metrics.json"))
+    settings = (out / "config.json").read_text().replace('"head"', '"full"').replace('"epochs": 20', '"epochs": 2')
+    (out / "config.json").write_text(settings)
     return ["photographs", "--data", photographs, "--out", out, "--mode", "full", "--epochs", "2"]
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(photographs, tmp_path):
-    whole = run(*full_run(photographs, tmp_path / "whole"))
+def test_a_killed_training_goes_on_to_the_same_weights(head_run, photographs, tmp_path):
+    whole = run(*full_run(head_run, photographs, tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
     log = tmp_path / "killed" / "log.csv"
-    with start(*full_run(photographs, tmp_path / "killed")) as process:
+    command = full_run(head_run, photographs, tmp_path / "killed")
+    with start(*command) as process:
         while not log.exists() and process.poll() is None:
             time.sleep(0.05)
         process.kill()
     assert not (tmp_path / "killed" / "model").exists()
-    again = run(*full_run(photographs, tmp_path / "killed"))
+    again = run(*command)
     assert again.returncode == 0, again.stderr
     for kept in (f"model/{bundle.WEIGHTS}", loop.STATE):  # the best weights and the last
         assert (tmp_path / "whole" / kept).read_bytes() == (tmp_path / "killed" / kept).read_bytes()

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import keras
@@ -14,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
-from training import adapt, transfer
+from training import adapt, loop, transfer
 from training.datasets import Picture
 from training.samples import Sample, load
 from training.splits import fingerprint
@@ -94,15 +95,26 @@ def test_a_run_leaves_a_model_and_what_a_person_looks_at(made, pictures):
             assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 20
 
 
-def test_mode_full_trains_all_but_normalisation(pictures, tmp_path):
+@pytest.mark.timeout(600)
+def test_mode_full_goes_on_where_it_was_killed_and_trains_all_but_normalisation(pictures, tmp_path):
     out = tmp_path / "run"
     for path in (pictures / "photographs").rglob("[0-6].png"):  # few: a step of all layers takes seconds
         (tmp_path / "photographs" / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "photographs" / path.parent.name)
     given = ["--data", tmp_path / "photographs", "--target", pictures / "artworks", "--out", out]
-    command = [sys.executable, "-m", "training", "adversarial", *map(str, given), "--mode", "full", "--epochs", "1"]
+    command = [sys.executable, "-m", "training", "adversarial", *map(str, given), "--mode", "full", "--epochs", "2"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
+        deadline = time.monotonic() + 280
+        while not (out / loop.STATE).exists() and first.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        first.kill()
+        assert (out / loop.STATE).exists(), first.communicate()[0]
+    assert not (out / "model").exists()
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert result.returncode == 0, result.stderr
+    rows = list(csv.DictReader((out / loop.LOG).open(encoding="utf-8")))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert "Epoch 1/" not in result.stdout
 
     network = bundle.load(out / "model").network
     begun = transfer.start("efficientnet-lite0", "imagenet", bundle.load(out / "model").labels).network

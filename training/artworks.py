@@ -171,6 +171,4 @@ def calibration_error(model: Model, pictures: Sequence[Picture]) -> metrics.Figu
     _, scores, _, right = found_in(model, pictures)
     if not len(scores):
         return metrics.Figure(value=0.0, low=0.0, high=0.0)
-    return metrics.with_interval(
-        lambda chosen: calibration.expected_calibration_error(scores[chosen], right[chosen]), len(scores)
-    )
+    return metrics.calibration_error(scores, right)

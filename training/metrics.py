@@ -58,14 +58,13 @@ def classification(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, 
     return {
         "accuracy": with_interval(lambda chosen: float(right[chosen].mean()), len(targets)),
         "macro_f1": with_interval(lambda chosen: macro_f1(targets[chosen], predicted[chosen]), len(targets)),
-        "ece": calibration_error(probabilities, targets),
+        "ece": calibration_error(probabilities.max(axis=1), right),
     }
 
 
-def calibration_error(probabilities: np.ndarray, targets: np.ndarray) -> Figure:
-    """Expected calibration error of the best label; see `classification`."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    return with_interval(lambda chosen: expected_calibration_error(confidence[chosen], right[chosen]), len(targets))
+def calibration_error(confidences: np.ndarray, right: np.ndarray) -> Figure:
+    """`expected_calibration_error` of (n,) confidences, with its interval."""
+    return with_interval(lambda chosen: expected_calibration_error(confidences[chosen], right[chosen]), len(right))
 
 
 def macro_f1(targets: np.ndarray, predicted: np.ndarray) -> float:

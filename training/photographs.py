@@ -148,7 +148,7 @@ def finish(
     temperature = calibration.fit_temperature(held, np.array([sample.target for sample in development]), class_labels)
     targets = np.array([sample.target for sample in test])
     before, after = (label_probabilities(judged / divisor, class_labels) for divisor in (1, temperature))
-    ece_before = metrics.calibration_error(before, targets)
+    ece_before = metrics.calibration_error(before.max(axis=1), before.argmax(axis=1) == targets)
     result = {**metrics.classification(after, targets), "ece_before_calibration": ece_before}
     names = [label.name for label in model.labels]
     plots.confusion(before, targets, names, out / "confusion.png")

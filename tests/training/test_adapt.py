@@ -1,12 +1,8 @@
-"""Adversarial training with unlabelled pictures: a whole run in a process of its own, and what it refuses."""
+"""Adversarial training with unlabelled pictures: whole runs, a killed one, and what it refuses."""
 
 import csv
 import json
 import shutil
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,12 +11,11 @@ from PIL import Image, ImageDraw
 
 from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import bundle
+from tests.training.commands import kill_after, run_here
 from training import adapt, loop, transfer
 from training.datasets import Picture
 from training.samples import Sample, load
 from training.splits import fingerprint
-
-ROOT = Path(__file__).parents[2]
 
 
 def drawn(kind, random, ground):
@@ -73,9 +68,8 @@ def settings(pictures, **values):
 @pytest.fixture(scope="module")
 def made(pictures, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "run"
-    given = ["--data", pictures / "photographs", "--target", pictures / "artworks", "--out", out, "--epochs", "2"]
-    command = [sys.executable, "-m", "training", "adversarial", *map(str, given)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280), out
+    given = ("--data", pictures / "photographs", "--target", pictures / "artworks", "--out", out, "--epochs", 2)
+    return run_here("adversarial", *given), out
 
 
 def test_a_run_leaves_a_model_and_what_a_person_looks_at(made, pictures):
@@ -101,16 +95,11 @@ def test_mode_full_goes_on_where_it_was_killed_and_trains_all_but_normalisation(
     for path in (pictures / "photographs").rglob("[0-6].png"):  # few: a step of all layers takes seconds
         (tmp_path / "photographs" / path.parent.name).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, tmp_path / "photographs" / path.parent.name)
-    given = ["--data", tmp_path / "photographs", "--target", pictures / "artworks", "--out", out]
-    command = [sys.executable, "-m", "training", "adversarial", *map(str, given), "--mode", "full", "--epochs", "2"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as first:
-        deadline = time.monotonic() + 280
-        while not (out / loop.STATE).exists() and first.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        first.kill()
-        assert (out / loop.STATE).exists(), first.communicate()[0]
+    given = ("--data", tmp_path / "photographs", "--target", pictures / "artworks", "--out", out)
+    arguments = ("adversarial", *given, "--mode", "full", "--epochs", 2)
+    kill_after(out / loop.STATE, *arguments)
     assert not (out / "model").exists()
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    result = run_here(*arguments)
     assert result.returncode == 0, result.stderr
     rows = list(csv.DictReader((out / loop.LOG).open(encoding="utf-8")))
     assert [row["epoch"] for row in rows] == ["1", "2"]

@@ -1,10 +1,7 @@
-"""The whole chain in processes of their own: photographs, compose, artworks, evaluate."""
+"""The whole chain: photographs, compose, artworks, evaluate."""
 
 import json
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import keras
@@ -18,8 +15,8 @@ from annotator.errors import AnnotatorError, ExitCode
 from annotator.models import builtin, bundle
 from annotator.models.bundle import Label
 from annotator.pictures import open_rgb
+from tests.training.commands import full_from_head, kill_after, run, run_here
 from tests.training.test_compose import photograph
-from tests.training.test_photographs import ROOT, run, start
 from training import artworks, loop, transfer
 from training.datasets import Picture, Region
 
@@ -38,7 +35,7 @@ def composed(tmp_path_factory):
     for number in range(12):
         small = random.integers(60, 160, (5, 5, 3), np.uint8)
         Image.fromarray(small).resize((300, 240)).save(folder / "grounds" / f"{number}.png")
-    result = run(
+    result = run_here(
         *("compose", "--photographs", folder / "photographs", "--grounds", folder / "grounds"),
         *("--out", folder / "out", "--count", 20),
     )
@@ -94,20 +91,16 @@ def test_a_box_head_is_trained_calibrated_and_judged(head_run, composed):
 
 
 def test_the_model_is_one_that_evaluate_takes(head_run, composed, tmp_path):
-    result = run("evaluate", "--model", head_run[1] / "model", "--data", composed, "--out", tmp_path)
+    result = run_here("evaluate", "--model", head_run[1] / "model", "--data", composed, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     assert "are among those that the model learnt from" in result.stderr
     assert json.loads((tmp_path / "metrics.json").read_text())["any_instrument_ap10"]["value"] >= 0
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(head_run, composed, tmp_path):
-    process = start(*arguments(composed, tmp_path / "killed"))
-    with process:
-        while not (tmp_path / "killed" / "box_head" / "log.csv").exists() and process.poll() is None:
-            time.sleep(0.05)
-        process.kill()
+    kill_after(tmp_path / "killed" / "box_head" / loop.STATE, *arguments(composed, tmp_path / "killed"))
     assert not (tmp_path / "killed" / "model").exists()
-    again = run(*arguments(composed, tmp_path / "killed"))
+    again = run_here(*arguments(composed, tmp_path / "killed"))
     assert again.returncode == 0, again.stderr
     assert not list((tmp_path / "killed" / "box_head").glob("seen-*"))  # nor the gigabytes that the kill left
     weights = [out / "model" / bundle.WEIGHTS for out in (head_run[1], tmp_path / "killed")]
@@ -122,8 +115,7 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(head_run, composed, t
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000)); "
         "runpy.run_module('training', run_name='__main__')"
     )
-    command = [sys.executable, "-c", limit, *map(str, arguments(composed, tmp_path / "run"))]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    result = run(*arguments(composed, tmp_path / "run"), program=("-c", limit))
     assert result.returncode == ExitCode.DISK, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1].startswith(f"File too large: '{tmp_path / 'run'}'")
@@ -133,10 +125,8 @@ def test_a_full_disk_is_told_in_one_line_and_loses_nothing(head_run, composed, t
 
 def test_all_layers_learn_in_mode_full(composed, head_run, tmp_path):
     """From the heads on, which mode head has learnt in the same way."""
-    shutil.copytree(head_run[1], tmp_path / "run", ignore=shutil.ignore_patterns("model", "metrics.json"))
-    settings = (tmp_path / "run" / "config.json").read_text()
-    (tmp_path / "run" / "config.json").write_text(settings.replace('"mode": "head"', '"mode": "full"'))
-    result = run(*arguments(composed, tmp_path / "run", "--mode", "full"))
+    full_from_head(head_run[1], tmp_path / "run")
+    result = run_here(*arguments(composed, tmp_path / "run", "--mode", "full"))
     assert result.returncode == 0, result.stderr
     last = safetensors.numpy.load_file(tmp_path / "run" / loop.STATE)
     network = bundle.load(head_run[1] / "model").network
@@ -156,7 +146,7 @@ def test_pictures_without_boxes_teach_nothing(composed, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(composed / "images")
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
-    result = run(*arguments(tmp_path / "data", tmp_path / "run"))
+    result = run_here(*arguments(tmp_path / "data", tmp_path / "run"))
     assert (result.returncode, "No picture has a box" in result.stderr) == (2, True)
 
 
@@ -181,7 +171,7 @@ def test_what_an_earlier_stage_was_tested_on_is_not_learnt_from(head_run, compos
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(composed / "images")
     (tmp_path / "data" / "annotations.json").write_text(json.dumps(content))
-    result = run(*arguments(tmp_path / "data", tmp_path / "run", "--model", head_run[1] / "model"))
+    result = run_here(*arguments(tmp_path / "data", tmp_path / "run", "--model", head_run[1] / "model"))
     assert (result.returncode, "an earlier stage is tested on it" in result.stderr) == (2, True)
 
 

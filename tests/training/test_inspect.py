@@ -4,7 +4,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from tests.training.test_photographs import run
+from tests.training.commands import run_here
 from training import datasets, inspect
 
 
@@ -56,7 +56,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
     images = tmp_path / "data" / "images"
     Image.open(images / "0.png").resize((400, 200), Image.Resampling.BICUBIC).save(images / "1.png")
     (images / "2.png").write_bytes(b"no picture")
-    result = run("inspect", "--data", tmp_path / "data", "--out", tmp_path / "out")
+    result = run_here("inspect", "--data", tmp_path / "data", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "2 pictures, 0 without instruments; pairs that show nearly the same: 1." in result.stdout
     assert "'2.png' cannot be read" in result.stderr

@@ -1,10 +1,6 @@
-"""Whole runs of `python -m training photographs` and `evaluate`, each in a process of its own."""
+"""Whole runs of `python -m training photographs` and `evaluate`, some of them in a process of their own."""
 
 import json
-import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +10,20 @@ from PIL import Image, ImageDraw
 from annotator.errors import AnnotatorError
 from annotator.models import bundle
 from annotator.models.bundle import Label
+from tests.training.commands import full_from_head, kill_after, run, run_here
 from training import loop, transfer
 from training import photographs as photographs_stage
 from training.datasets import Picture, Region
 
-ROOT = Path(__file__).parents[2]
+# Room for less than the configuration of a run, its features, its model; in one process, which loads TensorFlow once.
+LIMITED = """
+import resource, signal, sys
+from training.__main__ import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for room in (100, 20_000, 1_000_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, 1_000_000))
+    print("returned", main(sys.argv[1:]), file=sys.stderr)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +48,6 @@ def photographs(tmp_path_factory):
     return folder
 
 
-def run(*arguments):
-    command = [sys.executable, "-m", "training", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-
-
-def start(*arguments):
-    command = [sys.executable, "-m", "training", *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 @pytest.fixture(scope="module")
 def head_run(photographs, tmp_path_factory):
     out = tmp_path_factory.mktemp("head") / "run"
@@ -73,7 +68,7 @@ def test_head_learns_and_leaves_a_model(head_run, photographs):
 
 
 def test_evaluate_photographs(head_run, photographs, tmp_path):
-    result = run("evaluate", "--model", head_run[1] / "model", "--data", photographs, "--out", tmp_path / "out")
+    result = run_here("evaluate", "--model", head_run[1] / "model", "--data", photographs, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "are among those that the model learnt from" in result.stderr
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -84,7 +79,7 @@ def test_evaluate_photographs(head_run, photographs, tmp_path):
 
 def test_a_stage_made_from_it_judges_by_nothing_that_it_learnt_from(head_run, photographs, tmp_path):
     more = ("--model", head_run[1] / "model", "--seed", "8")
-    result = run("photographs", "--data", photographs, "--out", tmp_path / "run", *more)
+    result = run_here("photographs", "--data", photographs, "--out", tmp_path / "run", *more)
     assert result.returncode == 0, result.stderr
     first, second = (bundle.load(out / "model").configuration for out in (head_run[1], tmp_path / "run"))
     assert not set(first.training_pictures) & set(second.test_pictures)
@@ -92,7 +87,7 @@ def test_a_stage_made_from_it_judges_by_nothing_that_it_learnt_from(head_run, ph
 
 
 def test_another_run_is_not_overwritten(head_run, photographs):
-    result = run("photographs", "--data", photographs, "--out", head_run[1], "--seed", "8")
+    result = run_here("photographs", "--data", photographs, "--out", head_run[1], "--seed", "8")
     assert result.returncode == 2
     assert "holds a run with other settings" in result.stderr
 
@@ -100,7 +95,7 @@ def test_another_run_is_not_overwritten(head_run, photographs):
 def test_one_label_is_not_enough(photographs, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "harp").symlink_to(photographs / "discus")
-    result = run("photographs", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    result = run_here("photographs", "--data", tmp_path / "data", "--out", tmp_path / "run")
     assert (result.returncode, "at least two" in result.stderr) == (2, True)
 
 
@@ -116,55 +111,40 @@ def test_labels_with_too_few_objects_are_named_and_left_out(capsys):
 
 
 def test_a_full_disk_is_told_in_one_line_and_loses_nothing(head_run, photographs, tmp_path):
-    for bytes_left in (100, 20_000, 1_000_000):  # too few for its configuration, its features, its model
-        limit = (
-            "import resource, runpy, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes_left}, {bytes_left})); "
-            "runpy.run_module('training', run_name='__main__')"
-        )
-        command = [
-            sys.executable,
-            "-c",
-            limit,
-            "photographs",
-            "--data",
-            str(photographs),
-            "--out",
-            str(tmp_path / "run"),
-        ]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
-        assert result.returncode == 8, result.stderr
-        assert "Traceback" not in result.stderr
-        last = result.stderr.splitlines()[-1]
+    arguments = ("photographs", "--data", photographs, "--out", tmp_path / "run")
+    result = run(*arguments, program=("-c", LIMITED))
+    assert result.returncode == 0, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    ends = [number for number, line in enumerate(lines) if line.startswith("returned")]
+    assert [lines[number] for number in ends] == ["returned 8"] * 3
+    for number in ends:
+        last = lines[number - 1]
         assert "File too large" in last
         assert str(tmp_path / "run") in last
         assert "make room" in last
-    again = run("photographs", "--data", photographs, "--out", tmp_path / "run")
+    again = run_here(*arguments)
     assert again.returncode == 0, again.stderr
     for name in (bundle.WEIGHTS, bundle.CONFIGURATION):  # same seed, same weights: those of a run that nothing stopped
         assert (tmp_path / "run/model" / name).read_bytes() == (head_run[1] / "model" / name).read_bytes()
 
 
 def full_run(head_run, photographs, out):
-    """A run in mode full that goes on from the features which one in mode head has computed in the same way."""
-    shutil.copytree(head_run[1], out, ignore=shutil.ignore_patterns("model", "metrics.json"))
-    settings = (out / "config.json").read_text().replace('"head"', '"full"').replace('"epochs": 20', '"epochs": 2')
-    (out / "config.json").write_text(settings)
+    """A run in mode full that goes on from the features which one in mode head has computed."""
+    full_from_head(head_run[1], out, epochs=2)
     return ["photographs", "--data", photographs, "--out", out, "--mode", "full", "--epochs", "2"]
 
 
 def test_a_killed_training_goes_on_to_the_same_weights(head_run, photographs, tmp_path):
-    whole = run(*full_run(head_run, photographs, tmp_path / "whole"))
+    whole = run_here(*full_run(head_run, photographs, tmp_path / "whole"))
     assert whole.returncode == 0, whole.stderr
-    log = tmp_path / "killed" / "log.csv"
     command = full_run(head_run, photographs, tmp_path / "killed")
-    with start(*command) as process:
-        while not log.exists() and process.poll() is None:
-            time.sleep(0.05)
-        process.kill()
+    kill_after(tmp_path / "killed" / loop.STATE, *command)
     assert not (tmp_path / "killed" / "model").exists()
-    again = run(*command)
+    again = run_here(*command)
     assert again.returncode == 0, again.stderr
+    assert "Epoch 2/" in again.stdout
+    assert "Epoch 1/" not in again.stdout
     for kept in (f"model/{bundle.WEIGHTS}", loop.STATE):  # the best weights and the last
         assert (tmp_path / "whole" / kept).read_bytes() == (tmp_path / "killed" / kept).read_bytes()
 

@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score, pairwise_distances
 
 from annotator.errors import AnnotatorError
 from annotator.pictures import open_rgb
-from tests.training.test_photographs import run
+from tests.training.commands import run_here
 from training.style import clusters, recolour
 from training.style.representation import square, style_network, styles_of
 
@@ -111,7 +111,7 @@ def textures(tmp_path_factory):
 
 
 def test_command(textures, tmp_path):
-    result = run("style", "cluster", "--images", textures, "--out", tmp_path, "--noise", "0.05")
+    result = run_here("style", "cluster", "--images", textures, "--out", tmp_path, "--noise", "0.05")
     assert result.returncode == 0, result.stderr
     assert "'broken.jpg' cannot be read" in result.stderr
     rows = table(tmp_path)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from annotator.errors import AnnotatorError
-from tests.training.test_photographs import run
+from tests.training.commands import run_here
 from training.style import fast
 from training.style.loss import loss_network
 
@@ -75,13 +75,13 @@ def test_command_learns_and_applies(pictures, tmp_path):
         "--network",
         "efficientnet-lite0",
     )
-    result = run("style", "train-fast", *arguments, "--size", 64, "--batches", 12, "--out", tmp_path / "run")
+    result = run_here("style", "train-fast", *arguments, "--size", 64, "--batches", 12, "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     with (tmp_path / "run" / "log.csv").open() as file:
         assert all(np.isfinite(float(row["val_loss"])) for row in csv.DictReader(file))
     assert (tmp_path / "run" / "style.png").read_bytes() == (pictures / "stripes.png").read_bytes()
     assert all((tmp_path / "run" / name).stat().st_size > 1000 for name in ("sheet.jpg", "curves.png"))
-    result = run(
+    result = run_here(
         "style", "apply", "--network", tmp_path / "run", "--images", pictures / "images", "--out", tmp_path / "restyled"
     )
     assert result.returncode == 0, result.stderr

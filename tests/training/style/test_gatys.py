@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from annotator.errors import AnnotatorError
-from tests.training.test_photographs import run
+from tests.training.commands import run_here
 from training.style import gatys
 from training.style.loss import TERMS, loss_network
 
@@ -110,7 +110,7 @@ def test_sizes_go_from_coarse_to_fine(size, wanted):
 
 def test_command(files, tmp_path):
     arguments = ("style", "gatys", "--content", files / "content.png", "--style", files / "style.png")
-    result = run(
+    result = run_here(
         *arguments, "--size", 128, "--steps", 12, "--network", NETWORK, "--start", "noise", "--out", tmp_path / "run"
     )
     assert result.returncode == 0, result.stderr

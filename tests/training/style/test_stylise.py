@@ -10,7 +10,8 @@ from PIL import Image
 
 from annotator.errors import AnnotatorError
 from annotator.pictures import open_rgb
-from tests.training.test_photographs import photographs, run
+from tests.training.commands import run_here
+from tests.training.test_photographs import photographs
 from training import datasets, splits
 from training.style import arbitrary, fast, stylise
 
@@ -61,7 +62,9 @@ def split(pictures, seed=7):
 
 def test_copies_are_learnt_from_beside_their_sources(photographs, styles, tmp_path):
     out = tmp_path / "copies"
-    result = run("style", "stylise", "--images", photographs, "--styles", styles, "--out", out, "--with", "fourier")
+    result = run_here(
+        "style", "stylise", "--images", photographs, "--styles", styles, "--out", out, "--with", "fourier"
+    )
     assert result.returncode == 0, result.stderr
     assert "'broken.jpg' cannot be read" in result.stderr
     originals, copies = datasets.read(photographs), datasets.read(out)

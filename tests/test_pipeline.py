@@ -169,6 +169,7 @@ def test_the_failure_of_a_caller_stops_all_stages():
 def test_an_interrupt_waits_for_the_last_stage_alone(where, monkeypatch):
     """A call that hangs in the first stage does not keep the process from ending; a short one in the last may end."""
     monkeypatch.setattr(pipeline, "GRACE_SECONDS", 20)
+    before = set(threading.enumerate())
     hanging, storing, stored, let_go = (threading.Event() for _ in range(4))
 
     def fetch(item):
@@ -204,6 +205,5 @@ def test_an_interrupt_waits_for_the_last_stage_alone(where, monkeypatch):
         assert not let_go.is_set()
     finally:
         let_go.set()
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join(20)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)

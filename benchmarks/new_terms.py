@@ -13,9 +13,9 @@ import numpy as np
 
 from annotator.detection import Detections
 from annotator.detection.boxes import intersection_over_union
-from annotator.learn import LEAST_REGIONS
 from annotator.models import builtin
 from annotator.models.bundle import Label
+from annotator.training_set import LEAST_REGIONS
 from benchmarks import kept
 from benchmarks.accuracy import ARTWORKS
 from benchmarks.cross_validation import learnt_in_turn

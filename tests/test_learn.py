@@ -18,7 +18,7 @@ from annotator.detection import SCAN_SIDE
 from annotator.detection.boxes import intersection_over_union
 from annotator.embedded import annotations, seed
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.learn import _judge, _of_artworks, _restyled, as_picture
+from annotator.learn import _judge, _restyled
 from annotator.models import bundle
 from annotator.models.backbones import BACKBONES
 from annotator.models.bundle import Label
@@ -28,6 +28,7 @@ from annotator.platform import image_uses, promotion
 from annotator.platform.connection import Connection
 from annotator.platform.images import ProjectImage
 from annotator.platform.judgements import Judgement, Verdict
+from annotator.training_set import TrainingSet, _of_artworks, as_picture
 from benchmarks.curator import Instrument, look_through
 from training import feedback, splits
 from training.datasets import Picture, Region
@@ -256,7 +257,8 @@ def test_images_of_one_artwork_are_left_out_together(small, tmp_path):
     files = [small / f"{name}.png" for name in ("harp_in_oil", "violin_in_oil", "guitar_fresco")]
     Image.open(files[0]).convert("RGB").save(tmp_path / "again.jpg", quality=80)
     given = {3: files[0], 5: files[1], 8: tmp_path / "again.jpg", 9: files[2]}
-    pictures = _of_artworks({number: Picture(path, str(number)) for number, path in given.items()})
+    alone = {number: Picture(path, str(number)) for number, path in given.items()}
+    pictures = _of_artworks(alone, {picture.path: splits.fingerprint(picture) for picture in alone.values()})
     assert {number: picture.group for number, picture in pictures.items()} == {3: "3", 5: "5", 8: "3", 9: "9"}
     folds = feedback.folds_of(list(pictures.values()))
     assert folds[0] == folds[2]
@@ -271,18 +273,19 @@ def test_copies_are_made_of_nothing_that_is_judged_by(tmp_path):
         region = Region(Label("Lens"), (20.0, 20.0, 150.0, 150.0), weight=2.0)
         pictures.append(Picture(tmp_path / f"{number}.png", f"group {number}", (region,), complete=number % 2 == 0))
     training, others, test = pictures[:4], pictures[4:6], pictures[6:]
-    copies = _restyled(stylise.restyler("reinhard"), training, others, test, tmp_path / "copies")
-    prints = {picture.path: splits.fingerprint(picture).sha256 for picture in pictures}
+    prints = {picture.path: splits.fingerprint(picture) for picture in pictures}
+    given = TrainingSet(training, test, others, {}, {}, prints, {})
+    copies = _restyled(stylise.restyler("reinhard"), given, tmp_path / "copies")
     assert len(copies) == len(training)
     assert {copy.group for copy in copies} == {picture.group for picture in training}
     for copy in copies:
         (content,) = [picture for picture in training if picture.group == copy.group]
         assert (copy.regions, copy.complete, copy.part) == (content.regions, content.complete, "training")
-        assert copy.sources[0] == prints[content.path] != copy.sources[1]
-        assert set(copy.sources) <= {prints[picture.path] for picture in (*training, *others)}
+        assert copy.sources[0] == prints[content.path].sha256 != copy.sources[1]
+        assert set(copy.sources) <= {prints[picture.path].sha256 for picture in (*training, *others)}
         assert copy.path.read_bytes() != content.path.read_bytes()
     with pytest.raises(AnnotatorError, match="no second image whose style"):
-        _restyled(stylise.restyler("reinhard"), training[:1], [], test, tmp_path / "none")
+        _restyled(stylise.restyler("reinhard"), replace(given, training=training[:1], unlabelled=[]), tmp_path / "none")
 
 
 def _ids(images):

@@ -11,7 +11,7 @@ demo: $(VENV)/runtime
 	$(BIN)/python -m annotator demo --out out/demo $(if $(IMAGES),--images "$(IMAGES)")
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest -n 2 --dist loadfile -q
 
 lint: $(VENV)/development
 	$(BIN)/ruff format --check .

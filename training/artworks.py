@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.special import expit
@@ -61,11 +62,12 @@ def run(settings: Settings, out: Path) -> Model:
     if settings.mode == "full":
         detector.train_all(model, parts.training, parts.development, out, seed=settings.seed, epochs=settings.epochs)
         plots.curves(out / loop.LOG, out / "curves.png")
-    before = model
+    before = box_score(model)
     model = calibrated(model, parts.development)
     figures = evaluate.detection_figures(model, parts.test, out)
-    for name, judged in (("ece", model), ("ece_before_calibration", before)):
-        figures[name] = calibration_error(judged, parts.test)
+    found = found_in(model, parts.test, [box_score(model), before])
+    for name, own in zip(("ece", "ece_before_calibration"), found, strict=True):
+        figures[name] = calibration_error(own)
     print(f"On {len(parts.test)} test pictures: {metrics.sentence(figures)}.", flush=True)
     return runs.save(model, "artworks", settings, parts, fingerprints, figures, out)
 
@@ -106,30 +108,50 @@ def with_label_head(model: Model, training: Sequence[Picture], out: Path, seed: 
     return bundle.load(path)
 
 
-def found_in(model: Model, pictures: Sequence[Picture]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What a model finds, after suppression, and whether it is right.
+class Found(NamedTuple):
+    """What a model finds in pictures, after suppression: n detections; those of difficult instruments are left out.
 
-    Returns:
-        For n detections: the witnesses (n, 2), scores (n,), labels (n,) and whether each overlaps an instrument of
-        whatever name by `RIGHT` or more, as `metrics.match` decides; detections of difficult ones are left out.
+    Attributes:
+        witnesses: (n, 2) of `detector.witnesses`.
+        scores: (n,).
+        labels: (n,).
+        right: (n,) whether each overlaps an instrument of whatever name by `RIGHT` or more, as `metrics.match` decides.
     """
-    weights = model.configuration.box_score or transfer.UNTRAINED_BOX_SCORE
-    rows = [(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))]
+
+    witnesses: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    right: np.ndarray
+
+
+Weights = tuple[float, float, float]  # of `detector.box_scores`
+
+
+def box_score(model: Model) -> Weights:
+    """The weights that a model scores detections by."""
+    return model.configuration.box_score or transfer.UNTRAINED_BOX_SCORE
+
+
+def found_in(model: Model, pictures: Sequence[Picture], every_weights: Sequence[Weights]) -> list[Found]:
+    """What a model finds if it scores by each of several weights."""
+    nothing = Found(np.zeros((0, 2)), np.zeros(0), np.zeros(0, int), np.zeros(0, bool))
+    rows = [[nothing] for _ in every_weights]
     for number, picture in enumerate(pictures, start=1):
         image, width, _ = read_shrunk(picture.path)
         found, objectness, activations = scanner.candidates(model, image, scanner.WORTH_REFINING)
         witnesses = scanner.witnesses(objectness, found.scores)
-        found = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
         found = scanner.named_inside(found, activations, image.shape[1], image.shape[0])
-        kept = scanner.best_of_each(found)
-        boxes = found.boxes[kept] * (width / image.shape[1])
-        right, counted = metrics.match(boxes, found.scores[kept], evaluate.truth_of(picture.regions), RIGHT)
-        kept = kept[counted]
-        rows.append((witnesses[kept], found.scores[kept], found.labels[kept], right[counted]))
+        truth = evaluate.truth_of(picture.regions)
+        for own, weights in zip(rows, every_weights, strict=True):
+            scored = replace(found, scores=scanner.box_scores(objectness, found.scores, weights))
+            kept = scanner.best_of_each(scored)
+            boxes = scored.boxes[kept] * (width / image.shape[1])
+            right, counted = metrics.match(boxes, scored.scores[kept], truth, RIGHT)
+            kept = kept[counted]
+            own.append(Found(witnesses[kept], scored.scores[kept], scored.labels[kept], right[counted]))
         if number % 50 == 0 or number == len(pictures):
             print(f"{number} of {len(pictures)} pictures scanned to calibrate by", flush=True)
-    witnesses, scores, labels, right = (np.concatenate(values) for values in zip(*rows, strict=True))
-    return witnesses, scores, labels, right
+    return [Found(*map(np.concatenate, zip(*own, strict=True))) for own in rows]
 
 
 def calibrated(model: Model, development: Sequence[Picture]) -> Model:
@@ -139,7 +161,7 @@ def calibrated(model: Model, development: Sequence[Picture]) -> Model:
     are right with probability `PRECISION`; a label found less than `LEAST_FOUND` times has the threshold of all. Where
     the pictures do not carry that, it is said.
     """
-    witnesses, _, labels, right = found_in(model, development)
+    ((witnesses, _, labels, right),) = found_in(model, development, [box_score(model)])
     if not right.any() or right.all():
         print(
             f"{right.sum()} of {len(right)} detections on the development split are right: too few to calibrate by. "
@@ -166,9 +188,8 @@ def calibrated(model: Model, development: Sequence[Picture]) -> Model:
     return Model(configuration, model.network, "")
 
 
-def calibration_error(model: Model, pictures: Sequence[Picture]) -> metrics.Figure:
+def calibration_error(found: Found) -> metrics.Figure:
     """How far the scores of detections are from the share that is right, with its interval over detections."""
-    _, scores, _, right = found_in(model, pictures)
-    if not len(scores):
+    if not len(found.scores):
         return metrics.Figure(value=0.0, low=0.0, high=0.0)
-    return metrics.calibration_error(scores, right)
+    return metrics.calibration_error(found.scores, found.right)

@@ -178,7 +178,7 @@ def test_what_an_earlier_stage_was_tested_on_is_not_learnt_from(head_run, compos
 def test_scores_and_thresholds_that_nothing_is_known_of_are_told(small, builtin_model, capsys):
     model = transfer.extended(builtin_model, [], boxes=True)
     pictures = [Picture(path, path.name) for path in sorted(small.glob("*.png"))]
-    scores = [artworks.found_in(model, [picture])[1] for picture in pictures]
+    scores = [artworks.found_in(model, [picture], [artworks.box_score(model)])[0].scores for picture in pictures]
     assert sum(map(len, scores)) > 2
     assert artworks.calibrated(model, pictures) is model
     assert f"0 of {sum(map(len, scores))} detections on the development split are right" in capsys.readouterr().err

@@ -21,15 +21,19 @@ def promoted_job(connection: Connection, project: int) -> int | None:
 
     Promotions are never changed, only followed by others: who wants an earlier model back promotes it again. The last
     one counts, which need not be that of the newest job: of two trainings the one that began first may end last.
+
+    Raises:
+        AnnotatorError: (USAGE) somebody wrote something else there.
     """
-    said = []
+    said: list[tuple[int, str, str]] = []
     for job in connection.items("job.json", {"project": project}, what=f"the jobs of project {project}"):
         values = [row.get("value") for row in job.get("jobParameters") or () if row.get("name") == "mode"]
         if values and str(values[0]).strip() in PROMOTING:  # as it was typed, perhaps with a blank
-            own = properties.numbered(connection, JOB, job["id"], f"job {job['id']}")
-            said += [own[PROMOTED]] if PROMOTED in own else []
-    _, value = max(said, default=(0, BUILT_IN))
-    return None if value == BUILT_IN else int(value)
+            what = f"job {job['id']}"
+            own = properties.numbered(connection, JOB, job["id"], what)
+            said += [(*own[PROMOTED], what)] if PROMOTED in own else []
+    _, value, what = max(said, default=(0, BUILT_IN, ""))
+    return None if value == BUILT_IN else properties.whole_number(value, PROMOTED, value, what)
 
 
 def promote(connection: Connection, job: int, model_job: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from annotator.errors import AnnotatorError, ExitCode
 from annotator.platform.connection import Connection, store_once
 
 IMAGE = "be.cytomine.image.ImageInstance"
@@ -23,6 +24,28 @@ def numbered(connection: Connection, class_name: str, number: int, what: str) ->
     """What `read` gives, each value after its id: of two properties the one with the larger id was written later."""
     rows = connection.items(f"domain/{class_name}/{number}/property.json", what=f"the properties of {what}")
     return {str(row["key"]): (row["id"], str(row["value"])) for row in sorted(rows, key=lambda row: -row["id"])}
+
+
+def whole_number(text: str, key: str, value: str, what: str) -> int:
+    """The number that a job wrote into a property.
+
+    Args:
+        text: the part of key or value that is one.
+        key: of the property.
+        value: of the property.
+        what: the object, for people.
+
+    Raises:
+        AnnotatorError: (USAGE) it is none: somebody wrote the property by hand.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise AnnotatorError(
+            f"The property {key!r} = {value!r} of {what} holds {text!r} where jobs write a whole number: somebody "
+            "wrote it by hand. Delete it on the server, then launch again.",
+            ExitCode.USAGE,
+        ) from None
 
 
 def record(connection: Connection, class_name: str, number: int, key: str, value: str, what: str) -> None:

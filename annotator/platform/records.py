@@ -49,7 +49,7 @@ def read(connection: Connection, job: int, project: int) -> Record:
     """What a job wrote down.
 
     Raises:
-        AnnotatorError: there is no such job, or it belongs to another project.
+        AnnotatorError: there is no such job, it belongs to another project, or somebody wrote over what it wrote.
     """
     found = connection.get(f"job/{job}.json", what=f"job {job}")
     if found["project"] != project:
@@ -62,14 +62,19 @@ def read(connection: Connection, job: int, project: int) -> Record:
 
 def _record_of(connection: Connection, job: Json) -> Record:
     """What a job, as the server lists it, wrote down."""
-    texts = properties.read(connection, JOB, job["id"], f"job {job['id']}")
+    what = f"job {job['id']}"
+    texts = properties.read(connection, JOB, job["id"], what)
+
+    def number(text: str, key: str) -> int:
+        return properties.whole_number(text, key, texts[key], what)
+
     # Cytomine's page has a button that deletes a job's annotations: then nothing is done.
     done = {
-        int(key.removeprefix(DONE)): int(value)
+        number(key.removeprefix(DONE), key): number(value, key)
         for key, value in texts.items()
         if key.startswith(DONE) and not job.get("dataDeleted")
     }
-    resumes = int(texts[RESUMES]) if RESUMES in texts else None
+    resumes = number(texts[RESUMES], RESUMES) if RESUMES in texts else None
     return Record(job["id"], job["userJob"], texts.get(SETTINGS), texts.get(MODEL), resumes, done)
 
 

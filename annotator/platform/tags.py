@@ -26,7 +26,8 @@ def move(connection: Connection, job: int, project: int, images: Sequence[int]) 
         images: their ids, in the order in which they should be looked through.
 
     Raises:
-        AnnotatorError: nobody has made the tag yet, or the server does not let us put it on.
+        AnnotatorError: nobody has made the tag yet, the server does not let us put it on, or somebody wrote over what
+            a job had written down.
     """
     tag = _tag(connection)
     before = _tagged(connection, project, job)
@@ -61,14 +62,15 @@ def _tag(connection: Connection) -> int:
 def _tagged(connection: Connection, project: int, job: int) -> set[int]:
     """Ids of the images that were tagged last before, by a job that need not be the newest."""
     rows = connection.items("job.json", {"project": project}, what=f"the jobs of project {project}")
-    said: list[tuple[int, str]] = []
+    said: list[tuple[int, str, str]] = []
     for number in sorted((row["id"] for row in rows if row["id"] != job), reverse=True):
-        own = properties.numbered(connection, JOB, number, f"job {number}").get(TAGGED)
-        said += [own] if own else []
+        what = f"job {number}"
+        own = properties.numbered(connection, JOB, number, what).get(TAGGED)
+        said += [(*own, what)] if own else []
         if len(said) == RECENT:
             break
-    _, images = max(said, default=(0, ""))
-    return {int(image) for image in images.split(",") if image}
+    _, images, what = max(said, default=(0, "", ""))
+    return {properties.whole_number(image, TAGGED, images, what) for image in images.split(",") if image}
 
 
 def _associations(connection: Connection, image: int, tag: int) -> list[int]:

@@ -3,7 +3,7 @@
 import pytest
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.platform import jobs, promotion
+from annotator.platform import jobs, promotion, properties
 
 
 @pytest.fixture
@@ -84,6 +84,14 @@ def test_the_last_promotion_counts_also_where_its_job_began_first(connection, pr
     promotion.promote(connection, quick, None)
     promotion.promote(connection, slow, slow)
     assert promotion.promoted_job(connection, project.id) == slow
+
+
+@pytest.mark.parametrize("value", ["the last one", "12.5", ""])
+def test_a_promotion_that_names_no_job_is_told(connection, project, value):
+    job = project.launch(mode="promote").job
+    properties.record(connection, jobs.JOB, job, promotion.PROMOTED, value, f"job {job}")
+    with pytest.raises(AnnotatorError, match=rf"'promoted_model' = '{value}' of job {job} .* Delete it"):
+        promotion.promoted_job(connection, project.id)
 
 
 def test_a_model_of_another_project_is_not_taken(connection, project, trained, tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 
 from annotator.errors import AnnotatorError, ExitCode
-from annotator.platform import records
+from annotator.platform import properties, records
+from annotator.platform.jobs import JOB
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_jobs_that_go_on_with_each_other_end(connection, project):
         records.begin(connection, job, "settings", "a model", resumes)
     found = records.earlier_jobs(connection, one, project.id)
     assert [record.resumes for record in found] == [other, one]
+
+
+@pytest.mark.parametrize(("key", "value"), [("image-11", "many"), ("image-eleven", "3"), ("resumes", "")])
+def test_what_a_person_wrote_over_is_named(connection, project, done, key, value):
+    """Everybody who may edit the project can add properties to its jobs."""
+    job = project.launch().job
+    properties.record(connection, JOB, job, key, value, f"job {job}")
+    with pytest.raises(AnnotatorError, match=rf"'{key}' = '{value}' of job {job} .* Delete it") as caught:
+        records.read(connection, job, project.id)
+    assert caught.value.code is ExitCode.USAGE
 
 
 def test_a_record_that_cannot_be_written_stops_no_job(connection, project, server, no_pauses):

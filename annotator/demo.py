@@ -45,21 +45,25 @@ def demo(images: Path | None, out: Path, model: Path | None, job_arguments: Sequ
     if model is not None and not model.exists():
         raise AnnotatorError(f"There is no model {model}. Name a bundle, folder or zip.", ExitCode.BAD_MODEL)
     out.mkdir(parents=True, exist_ok=True)
-    if images is None:
-        images = out / "gallery"
-        print(f"Drawing a gallery in {images}")
-        gallery.draw_gallery(images)
     with tempfile.TemporaryDirectory(prefix="cytomine-") as folder, running(Path(folder)) as access:
         store = Store(Path(folder))
         user = store.find("user", algo=False)[0]
         project = seed.create_project(store, "Demo", user)
-        path_of = seed.add_images(store, project["id"], images)
         software = seed.register_software(store, descriptor(), project["id"])
         given = ["--create_terms", "true", *job_arguments]
         if model is not None:
             given += ["--cytomine_id_job", str(_add_training_job(store, project, software, user, model))]
         launched = seed.launch(store, access.host, project["id"], software["id"], user["id"], {})
-        code = _run_job([*launched.arguments[2:], *given])
+        arguments = [*launched.arguments[2:], *given]
+        # What is wrong is told before pictures are drawn, and not in the job's log; also a name that no parameter has.
+        argument_parser().parse_args(arguments)
+        parse(arguments)
+        if images is None:
+            images = out / "gallery"
+            print(f"Drawing a gallery in {images}")
+            gallery.draw_gallery(images)
+        path_of = seed.add_images(store, project["id"], images)
+        code = _run_job(arguments)
         if code is not ExitCode.OK:
             return code
         _write_results(access, project["id"], launched.job, path_of, out)
@@ -85,9 +89,6 @@ def _add_training_job(store: Store, project: Object, software: Object, user: Obj
 
 
 def _run_job(arguments: Sequence[str]) -> ExitCode:
-    # What is wrong is told here, not in the middle of the job's log; also a name that no parameter has.
-    argument_parser().parse_args(arguments)
-    parse(arguments)
     run = Path(__file__).parents[1] / "run.py"
     process = subprocess.run([sys.executable, str(run), *arguments], check=False)
     return ExitCode(process.returncode)

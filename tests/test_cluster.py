@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from dask import config
 
 from annotator import cluster as cluster_module
 from annotator import job as job_module
@@ -135,11 +136,12 @@ def test_a_scheduler_that_is_gone_is_told(project, small, tmp_path):
             launched = project.launch()
             codes = []
             job = threading.Thread(target=lambda: codes.append(job_module.run(launched.arguments, address)))
-            job.start()
-            while not project.annotations():
-                time.sleep(0.02)
-            os.killpg(process.pid, signal.SIGKILL)
-            job.join()
+            with config.set({"distributed.comm.timeouts.connect": "2s"}):  # Dask's own wait is 30 s
+                job.start()
+                while not project.annotations():
+                    time.sleep(0.02)
+                os.killpg(process.pid, signal.SIGKILL)
+                job.join()
     assert codes == [ExitCode.CONNECTION]
     comment = project.server.store.get("job", launched.job)["statusComment"]
     assert re.match(rf"The Dask scheduler at {address} is gone", comment), comment

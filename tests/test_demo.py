@@ -104,6 +104,7 @@ def test_mistakes(tmp_path, arguments, code, message):
     assert ended.returncode == code
     assert message in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "Drawing" not in ended.stdout  # which takes a while
 
 
 PICTURES = [

@@ -293,12 +293,14 @@ def oil(picture: Image.Image, random: np.random.Generator) -> Image.Image:
     colours = np.asarray(picture)
     for length, count in ((26, 5000), (12, 16000), (6, 26000)):
         draw = ImageDraw.Draw(canvas)
-        for y, x in random.integers(0, SIDE, (count, 2)):
-            angle = np.arctan2(across[y, x], -down[y, x]) if abs(down[y, x]) + abs(across[y, x]) > 1 else 0.4
-            dx, dy = length / 2 * np.cos(angle), length / 2 * np.sin(angle)
-            tint = random.integers(-7, 8)
-            colour = tuple(int(np.clip(value + tint, 0, 255)) for value in colours[y, x])
-            draw.line([(x - dx, y - dy), (x + dx, y + dy)], fill=colour, width=max(2, length // 4))
+        y, x = random.integers(0, SIDE, (count, 2)).T
+        steep = np.abs(down[y, x]) + np.abs(across[y, x]) > 1
+        angles = np.where(steep, np.arctan2(across[y, x], -down[y, x]), 0.4)
+        dx, dy = length / 2 * np.cos(angles), length / 2 * np.sin(angles)
+        tints = random.integers(-7, 8, (count, 1))
+        fills = np.clip(colours[y, x] + tints, 0, 255).tolist()
+        for line, fill in zip(np.stack([x - dx, y - dy, x + dx, y + dy], axis=1).tolist(), fills, strict=True):
+            draw.line(line, fill=tuple(fill), width=max(2, length // 4))
     return Image.blend(canvas, picture, 0.25)
 
 
